@@ -1,0 +1,1 @@
+"""Text side: documents, their file formats, the catalog of public corpora, metrics, Ray Datasets."""

@@ -1,0 +1,109 @@
+"""The entity table: the teacher's H on disk, read without dgl or torchkge.
+
+A folder with `entities.parquet` (id, name, type, synonyms; row = entity), `embeddings.safetensors` (one float16 matrix
+a modality, rows standardised column by column) and `provenance.json`. It is all that the student sees of the teacher.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from kogner_ray.errors import CheckpointError
+
+MODALITIES = ("text", "graph", "logic")
+"""Z (text), Z' (graph structure), Z'' (logic, TransR), in the order in which H concatenates them."""
+
+
+@dataclass(frozen=True)
+class EntityTable:
+    """H = [Z, Z', Z''] with the entities it belongs to.
+
+    Attributes:
+        entities: table with columns id, name, type, synonyms; row number = entity index.
+        matrices: modality -> (N, d_m) float32, each column standardised to mean 0 and variance 1.
+        provenance: how each matrix was made (data hashes, configs, seeds, metrics).
+    """
+
+    entities: pa.Table
+    matrices: Mapping[str, torch.Tensor]
+    provenance: Mapping[str, Any]
+
+    @property
+    def width(self) -> int:
+        """Columns of H."""
+        return sum(int(matrix.shape[1]) for matrix in self.matrices.values())
+
+    def stacked(self, modalities: tuple[str, ...] | None = None) -> torch.Tensor:
+        """H over `modalities` (default: all there are), (N, d).
+
+        Raises:
+            CheckpointError: a modality that this table does not hold.
+        """
+        wanted = tuple(self.matrices) if modalities is None else modalities
+        absent = [name for name in wanted if name not in self.matrices]
+        if absent:
+            raise CheckpointError(f"the entity table has no {absent}; it holds {list(self.matrices)}")
+        return torch.cat([self.matrices[name] for name in wanted], dim=1)
+
+    def select(self, rows: list[int]) -> EntityTable:
+        """The same table with only `rows`, in that order."""
+        index = torch.tensor(rows, dtype=torch.long)
+        matrices = {name: matrix[index] for name, matrix in self.matrices.items()}
+        return EntityTable(self.entities.take(pa.array(rows, pa.int64())), matrices, self.provenance)
+
+
+def standardise(matrix: torch.Tensor) -> torch.Tensor:
+    """Columns of (N, d) to mean 0 and variance 1; a constant column becomes 0."""
+    matrix = matrix.float()
+    centred = matrix - matrix.mean(dim=0)
+    scale = centred.pow(2).mean(dim=0).sqrt()
+    return centred / torch.where(scale > 1e-6, scale, torch.ones_like(scale))
+
+
+def write_entity_table(table: EntityTable, folder: str | Path) -> Path:
+    """Write `table`; the folder appears whole or not at all (an older one of that name is replaced)."""
+    target = Path(folder)
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        pq.write_table(table.entities, partial / "entities.parquet", compression="zstd")
+        save_file({k: v.half().contiguous() for k, v in table.matrices.items()}, partial / "embeddings.safetensors")
+        (partial / "provenance.json").write_text(json.dumps(dict(table.provenance), indent=2), encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(f"{target}: the entity table could not be written: {error}") from error
+    return target
+
+
+def read_entity_table(folder: str | Path) -> EntityTable:
+    """Read a folder written by `write_entity_table`.
+
+    Raises:
+        CheckpointError: a file is missing or unreadable, or a matrix and the entities differ in length.
+    """
+    source = Path(folder)
+    try:
+        entities = pq.read_table(source / "entities.parquet")
+        stored = load_file(source / "embeddings.safetensors")
+        provenance = json.loads((source / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, pa.ArrowInvalid, SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{source}: not a complete entity table: {error}") from error
+    for name, matrix in stored.items():
+        if matrix.shape[0] != entities.num_rows:
+            raise CheckpointError(f"{source}: {name} has {matrix.shape[0]} rows for {entities.num_rows} entities")
+    matrices = {name: stored[name].float() for name in MODALITIES if name in stored}
+    return EntityTable(entities, matrices, provenance)

@@ -1,0 +1,48 @@
+"""Fixtures shared by all tests: the shared data, one Ray cluster a session, the malloc settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real corpora and KGs; the test skips where there is none."""
+    folder = os.environ.get("KOGNER_SHARED")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs real corpora and KGs: set KOGNER_SHARED to the folder that holds data/ and mirror/")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def mirror(shared: Path) -> Path:
+    """Upstream files at their upstream paths."""
+    return shared / "mirror" / "raw.githubusercontent.com"
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One local Ray for the whole session."""
+    import ray
+
+    ray.init(
+        "local",
+        num_cpus=6,
+        include_dashboard=False,
+        object_store_memory=300 << 20,
+        log_to_driver=False,
+        ignore_reinit_error=True,
+    )
+    ray.data.DataContext.get_current().execution_options.verbose_progress = False
+    ray.data.DataContext.get_current().execution_no_progress_timeout_s = 60
+    yield
+    ray.shutdown()
