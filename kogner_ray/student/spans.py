@@ -1,0 +1,98 @@
+"""Span representation and scoring over packed words.
+
+GLiNER's `markerV0` span head: S_ij = W_o [relu(f_s(h_i)); relu(f_e(h_j))], W_o two linear layers. The first of them is
+linear over a concatenation, so it is applied once a *word* and added a span; the second is linear and so is the dot
+with the type prototypes, so it is folded into them. A span then costs 4D·C multiplications instead of 4D·D, exactly.
+
+Dimensions: W words of all texts of a batch, one after the other; D hidden; F = 4D inner; C types; K widths; S spans.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+def projection(n_in: int, n_out: int, dropout: float) -> nn.Sequential:
+    """Two linear layers with an inner width of 4·`n_out`; submodules 0 and 3 hold the weights (GLiNER's naming)."""
+    return nn.Sequential(nn.Linear(n_in, 4 * n_out), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4 * n_out, n_out))
+
+
+@dataclass(frozen=True)
+class SpanHalves:
+    """What each word adds to the inner layer of the spans it starts, and of those it ends; both (W, F)."""
+
+    starts_WF: torch.Tensor
+    ends_WF: torch.Tensor
+
+
+class SpanMarker(nn.Module):
+    """Span head whose parameters have the names and shapes of GLiNER's `SpanMarkerV0`."""
+
+    def __init__(self, *, width: int, max_width: int, dropout: float) -> None:
+        """`width`: D; `max_width`: K, the longest span in words."""
+        super().__init__()
+        self.max_width = max_width
+        self.project_start = projection(width, width, dropout)
+        self.project_end = projection(width, width, dropout)
+        self.out_project = projection(2 * width, width, dropout)
+
+    def halves(self, words_WD: torch.Tensor) -> SpanHalves:
+        """The part of the inner layer that depends on one word only."""
+        inner = self.out_project[0]
+        width = words_WD.shape[1]
+        starts = nn.functional.linear(self.project_start(words_WD).relu(), inner.weight[:, :width])
+        ends = nn.functional.linear(self.project_end(words_WD).relu(), inner.weight[:, width:], inner.bias)
+        return SpanHalves(starts, ends)
+
+    def score(self, halves: SpanHalves, prototypes_CD: torch.Tensor) -> torch.Tensor:
+        """Logits of every span of up to K words against every type.
+
+        Returns:
+            (K, W, C): [k, i, c] is the span of words i..i+k. Spans that run past their text or the batch are scored as
+            whatever the words there give, or 0; `span_mask` says which ones to use.
+        """
+        outer = self.out_project[3]
+        folded_CF = prototypes_CD @ outer.weight
+        bias_C = prototypes_CD @ outer.bias
+        keep_WF = self._shared_dropout(halves.starts_WF)
+        n_words = halves.starts_WF.shape[0]
+        logits = []
+        for k in range(min(self.max_width, n_words)):
+            hidden = (halves.starts_WF[: n_words - k] + halves.ends_WF[k:]).relu()
+            if keep_WF is not None:
+                hidden = hidden * keep_WF[: n_words - k]
+            scores = nn.functional.linear(hidden, folded_CF, bias_C)
+            logits.append(nn.functional.pad(scores, (0, 0, 0, k)))
+        logits.extend(torch.zeros_like(logits[0]) for _ in range(self.max_width - len(logits)))
+        return torch.stack(logits)
+
+    def represent(self, halves: SpanHalves, starts_S: torch.Tensor, ends_S: torch.Tensor) -> torch.Tensor:
+        """S_ij of the chosen spans, (S, D); `starts_S`, `ends_S`: first and last word."""
+        hidden = (halves.starts_WF[starts_S] + halves.ends_WF[ends_S]).relu()
+        represented: torch.Tensor = self.out_project[3](self.out_project[2](hidden))
+        return represented
+
+    def forward(self, words_WD: torch.Tensor, starts_S: torch.Tensor, ends_S: torch.Tensor) -> torch.Tensor:
+        """S_ij computed span by span as in the paper: the reference that `halves` and `score` must equal. (S, D)."""
+        pairs = torch.cat([self.project_start(words_WD)[starts_S], self.project_end(words_WD)[ends_S]], dim=1)
+        represented: torch.Tensor = self.out_project(pairs.relu())
+        return represented
+
+    def _shared_dropout(self, like_WF: torch.Tensor) -> torch.Tensor | None:
+        # One mask a start word, shared by its K spans: drawing K·W·F random numbers costs more than the layer itself.
+        p = self.out_project[2].p
+        if not self.training or p == 0:
+            return None
+        return torch.empty_like(like_WF).bernoulli_(1 - p).div_(1 - p)
+
+
+def span_mask(text_of_word_W: torch.Tensor, max_width: int) -> torch.Tensor:
+    """Which spans lie within one text, (K, W) bool: [k, i] holds when words i and i+k exist and share a text."""
+    n_words = text_of_word_W.shape[0]
+    mask_KW = torch.zeros(max_width, n_words, dtype=torch.bool, device=text_of_word_W.device)
+    for k in range(min(max_width, n_words)):
+        mask_KW[k, : n_words - k] = text_of_word_W[: n_words - k] == text_of_word_W[k:]
+    return mask_KW
