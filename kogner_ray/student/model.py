@@ -16,6 +16,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from kogner_ray.config import Config
 from kogner_ray.encoder import build_encoder, load_encoder, mean_pool
+from kogner_ray.errors import ConfigError
 from kogner_ray.student.batch import Batch
 from kogner_ray.student.spans import SpanHalves, SpanMarker, projection
 
@@ -129,8 +130,15 @@ class Student(nn.Module):
         return self.marker.score(self.halves(batch), self.prototypes(label_embeddings_CD))
 
     def encode_labels(self, texts: list[str], tokenizer: Any) -> torch.Tensor:
-        """Label embeddings (C, D) of label texts, with the gradient of the label encoder where it has one."""
-        tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self.device)
+        """Label embeddings (C, D) of label texts, with the gradient of the label encoder where it has one.
+
+        Raises:
+            ConfigError: a label text longer than the label encoder can read.
+        """
+        tokens = tokenizer(texts, padding=True, truncation=False, return_tensors="pt").to(self.device)
+        longest = tokens["input_ids"].shape[1]
+        if longest > tokenizer.model_max_length:
+            raise ConfigError(f"a type's label text has {longest} subtokens; at most {tokenizer.model_max_length} fit")
         return self.token_rep_layer.labels(tokens["input_ids"], tokens["attention_mask"])
 
     @property
