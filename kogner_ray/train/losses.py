@@ -1,0 +1,73 @@
+"""L = w_lang · L_lang + w_dist · L_dist, as sums that the caller divides by global counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from kogner_ray.student.spans import span_mask
+from kogner_ray.train.examples import Example
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a batch should say; spans as (width - 1, packed first word).
+
+    Attributes:
+        positive_P3: (P, 3) width - 1, first word, type index of each labelled span.
+        annotated_BC: whether the corpus of text b annotates type c.
+        linked_M3: (M, 3) first word, last word (packed), row of the entity table.
+    """
+
+    positive_P3: torch.Tensor
+    annotated_BC: torch.Tensor
+    linked_M3: torch.Tensor
+
+
+def make_targets(examples: Sequence[Example], offsets: Sequence[int], *, n_types: int) -> Targets:
+    """Targets of `examples`, whose words start at `offsets` in the packed batch."""
+    spans = [_shifted(example.spans, at) for example, at in zip(examples, offsets, strict=False)]
+    links = [_shifted(example.links, at) for example, at in zip(examples, offsets, strict=False)]
+    spans_P3 = np.concatenate(spans)
+    positive_P3 = np.stack([spans_P3[:, 1] - spans_P3[:, 0], spans_P3[:, 0], spans_P3[:, 2]], axis=1)
+    annotated_BC = np.zeros((len(examples), n_types), dtype=bool)
+    for row, example in enumerate(examples):
+        annotated_BC[row, example.annotated] = True
+    return Targets(torch.from_numpy(positive_P3), torch.from_numpy(annotated_BC), torch.from_numpy(np.concatenate(links)))
+
+
+def language_loss(logits_KWC: torch.Tensor, text_of_word_W: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """L_lang: binary cross-entropy summed over valid spans and annotated types.
+
+    Args:
+        logits_KWC: as `SpanMarker.score` gives them.
+        text_of_word_W: text of each packed word.
+        targets: what should be there.
+    """
+    goal_KWC = torch.zeros_like(logits_KWC, dtype=torch.float32)
+    widths, starts, types = targets.positive_P3.unbind(1)
+    goal_KWC[widths, starts, types] = 1.0
+    losses_KWC = functional.binary_cross_entropy_with_logits(logits_KWC.float(), goal_KWC, reduction="none")
+    valid_KW = span_mask(text_of_word_W, logits_KWC.shape[0])
+    known_WC = targets.annotated_BC[text_of_word_W]
+    return (losses_KWC * (valid_KW.unsqueeze(2) & known_WC.unsqueeze(0))).sum()
+
+
+def distillation_loss(projected_MH: torch.Tensor, entities_MH: torch.Tensor) -> torch.Tensor:
+    """L_dist: mean squared error to H over its columns, summed over linked spans.
+
+    Args:
+        projected_MH: g(S_ij) of the linked spans.
+        entities_MH: H_e, standardised a modality.
+    """
+    return (projected_MH.float() - entities_MH).pow(2).mean(dim=1).sum()
+
+
+def _shifted(rows: np.ndarray, offset: int) -> np.ndarray:  # type: ignore[type-arg]
+    shifted = rows.astype(np.int64)
+    shifted[:, :2] += offset
+    return shifted
