@@ -30,13 +30,17 @@ class DataError(KognerError):
         where = "" if path is None else f"{path}:" if line is None else f"{path}:{line}:"
         super().__init__(f"{where} {message}" if where else message)
 
+    def located(self, path: str | PathLike[str], line: int | None = None) -> DataError:
+        """The same error with the place that its raiser could not know."""
+        return type(self)(self.message, path=self.path or path, line=self.line or line)
+
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling, so that the error crosses a Ray worker's boundary whole."""
         return _rebuild_data_error, (type(self), self.message, self.path, self.line)
 
 
 class UnsupportedAnnotation(DataError):
-    """An annotation that the target format or model cannot hold (nested, overlapping, discontinuous), refused by name."""
+    """An annotation that a format or model cannot hold (nested, overlapping, discontinuous), refused by name."""
 
 
 class DownloadError(KognerError):
@@ -49,6 +53,12 @@ class CheckpointError(KognerError):
 
 class EncoderNotFound(ConfigError):
     """A pretrained encoder that is neither installed, nor a local folder, nor reachable on the hub."""
+
+
+def quoted(value: object, *, limit: int = 60) -> str:
+    """`repr(value)`, cut to `limit` characters, for a message about input of any size."""
+    text = repr(value[: limit + 1] if isinstance(value, str) else value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def _rebuild_data_error(

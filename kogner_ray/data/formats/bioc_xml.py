@@ -1,0 +1,76 @@
+"""BioC XML, one document at a time; `bioc_documents` says what becomes of what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from bioc import BioCCollection, biocxml
+from lxml import etree
+
+from kogner_ray.data.files import open_binary, placed, replacing
+from kogner_ray.data.formats.bioc_documents import from_bioc, to_bioc
+from kogner_ray.data.spans import Document
+from kogner_ray.errors import DataError, UnsupportedAnnotation
+
+
+def read(path: Path) -> Iterator[Document]:
+    """Documents of a BioC collection.
+
+    Raises:
+        DataError: not well-formed XML or no BioC; names the line of the fault or of its document.
+    """
+    with open_binary(path) as file:
+        elements = etree.iterparse(
+            file, events=("start", "end"), resolve_entities=False, no_network=True, huge_tree=True
+        )
+        try:
+            for index, (event, element) in enumerate(elements):
+                if index == 0 and element.tag != "collection":
+                    raise DataError(f"expected BioC's <collection>, got <{element.tag}>", path=path, line=1)
+                if event == "end" and element.tag == "document":
+                    yield _document(element, path)
+                    element.clear()  # keeps memory at one document
+        except etree.XMLSyntaxError as error:
+            raise DataError(f"not well-formed XML: {error.msg}", path=path, line=error.lineno or None) from error
+
+
+def write(documents: Iterable[Document], path: Path) -> None:
+    """Write documents as one BioC collection.
+
+    Raises:
+        UnsupportedAnnotation: something that BioC cannot hold (see `to_bioc`), or a character that XML cannot.
+        DataError: the file cannot be written.
+    """
+    header = BioCCollection()
+    header.source, header.date, header.key = "kogner_ray", "", ""
+    with replacing(path) as file, closing(biocxml.BioCXMLDocumentWriter(file, encoding="UTF-8")) as writer:
+        writer.write_collection_info(header)
+        for document in documents:
+            with placed(path):
+                _write_document(document, writer)
+
+
+def _write_document(document: Document, writer: Any) -> None:
+    converted = to_bioc(document)
+    try:
+        writer.write_document(converted)
+    except ValueError as error:
+        raise UnsupportedAnnotation(
+            f"document {document.id!r}: XML cannot hold one of its characters: {error}"
+        ) from error
+
+
+def _document(element: Any, path: Path) -> Document:
+    # the library reads collections; one of a single document keeps its parser, and memory small
+    single = etree.tostring(element, encoding="unicode", with_tail=False)
+    try:
+        return from_bioc(biocxml.loads(f"<collection>{single}</collection>").documents[0])
+    except DataError as error:
+        raise error.located(path, element.sourceline) from error
+    except (KeyError, TypeError, ValueError) as error:
+        name = element.findtext("id")
+        message = f"document {name!r} is not BioC: {type(error).__name__}: {error}"
+        raise DataError(message, path=path, line=element.sourceline) from error
