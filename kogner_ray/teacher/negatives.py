@@ -84,13 +84,14 @@ class SidePools:
 
     def nodes(self, relation: int, side: int) -> torch.Tensor:
         """Nodes that may stand at `side` (HEAD or TAIL) of `relation`, ascending."""
-        return self._pools[self._index[relation, side]]
+        return self._pools[int(self._index[relation, side])]
 
     def draw(self, relations: torch.Tensor, sides: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """One node, uniform over its pool, for each relation and side (both of one shape); that shape."""
         sizes = self._sizes_R2[relations, sides]
         offsets = (torch.rand(sizes.shape, generator=generator, dtype=torch.float64) * sizes).long()
-        return self._flat[self._starts_R2[relations, sides] + offsets]
+        drawn: torch.Tensor = self._flat[self._starts_R2[relations, sides] + offsets]
+        return drawn
 
 
 class BernoulliNegatives:

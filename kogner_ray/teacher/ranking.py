@@ -88,6 +88,24 @@ def rank_triples(
     return Ranking(ranks[HEAD], ranks[TAIL], sum(n_candidates) / max(1, 2 * len(triples)))
 
 
+def hold_out(
+    triples: npt.NDArray[np.int64], *, n: int, seed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Split distinct triples into (training, test); `n` or fewer for the test.
+
+    The first triple of each head, relation and tail in a random order stays in training, so nothing is asked about a
+    node or relation that was never seen.
+    """
+    order = np.random.default_rng(seed).permutation(len(triples))
+    first = np.zeros(len(triples), dtype=bool)
+    _, ends = np.unique(triples[order][:, [0, 2]].ravel(), return_index=True)
+    first[ends // 2] = True
+    first[np.unique(triples[order][:, 1], return_index=True)[1]] = True
+    test = np.zeros(len(triples), dtype=bool)
+    test[order[~first][:n]] = True
+    return triples[~test], triples[test]
+
+
 class _Facts:
     """The true targets of each anchor, for one relation and side."""
 

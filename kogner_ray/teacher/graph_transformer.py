@@ -1,0 +1,149 @@
+"""Z': a Graph Transformer over the whole KG as one graph with typed edges.
+
+Each layer attends from a node to its in-neighbours (Shi et al. 2021; Dwivedi & Bresson 2021, made relational):
+
+    a_e = q(x_t) . k(x_s) / sqrt(d) + b[rel(e)],   alpha = softmax of a over the in-edges of t
+    y_t = x_t + W_o sum_e alpha_e (v(x_s) + u[rel(e)]),   out_t = y_t + FFN(LN(y_t))
+
+with x layer-normalised where it enters q, k and v. The relation offset u tells a node *how* it is linked. It is plain
+torch on a sampled block's edges, so it runs on any device.
+
+Dimensions: S nodes of a block, T targets (the first T of S), E edges, R relations, F features, H hidden, A heads,
+D = H / A.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+from kogner_ray.config import Config
+from kogner_ray.kg.sampling import Block
+
+
+class GraphTransformerConfig(Config):
+    """Shape of the Graph Transformer.
+
+    Attributes:
+        hidden: width H of its states, and of Z'.
+        heads: attention heads A; must divide `hidden`.
+        layers: attention layers, each one hop.
+        dropout: on the attention's and the feed-forward's output.
+    """
+
+    hidden: int = Field(default=128, gt=0)
+    heads: int = Field(default=4, gt=0)
+    layers: int = Field(default=2, gt=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_divide_hidden(self) -> GraphTransformerConfig:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} is no multiple of heads {self.heads}")
+        return self
+
+
+class GraphTransformer(nn.Module):
+    """Node features to hidden states to class scores."""
+
+    def __init__(self, config: GraphTransformerConfig, *, n_features: int, n_relations: int, n_classes: int) -> None:
+        """Random weights from torch's global generator.
+
+        Args:
+            config: shape.
+            n_features: F.
+            n_relations: R, reverse relations included.
+            n_classes: of the node classification.
+        """
+        super().__init__()
+        self.project = nn.Linear(n_features, config.hidden)
+        self.layers = nn.ModuleList(TypedAttentionLayer(config, n_relations=n_relations) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.hidden)
+        self.classify = nn.Linear(config.hidden, n_classes)
+
+    def forward(self, features_SF: torch.Tensor, blocks: Sequence[Block]) -> torch.Tensor:
+        """Class scores of the last block's targets, (T, classes).
+
+        Args:
+            features_SF: of the first block's nodes.
+            blocks: one a layer, input layer first.
+        """
+        states: torch.Tensor = self.project(features_SF)
+        for layer, block in zip(self.layers, blocks, strict=True):
+            states = layer(states, block)
+        scores: torch.Tensor = self.classify(self.norm(states))
+        return scores
+
+
+class TypedAttentionLayer(nn.Module):
+    """Multi-head attention over typed in-edges, then a feed-forward network; both residual, norms first."""
+
+    def __init__(self, config: GraphTransformerConfig, *, n_relations: int) -> None:
+        """Random weights; relation biases and offsets start at zero."""
+        super().__init__()
+        hidden, self.heads = config.hidden, config.heads
+        self.attention_norm, self.feed_forward_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
+        self.query = nn.Linear(hidden, hidden)
+        self.key_value = nn.Linear(hidden, 2 * hidden)
+        self.bias_RA = nn.Parameter(torch.zeros(n_relations, self.heads))
+        self.offset_RH = nn.Parameter(torch.zeros(n_relations, hidden))
+        self.out = nn.Linear(hidden, hidden)
+        self.feed_forward = nn.Sequential(nn.Linear(hidden, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, states_SH: torch.Tensor, block: Block) -> torch.Tensor:
+        """States of the block's targets, (T, H)."""
+        states_TH = states_SH[: block.n_targets] + self.dropout(self._attend(self.attention_norm(states_SH), block))
+        out: torch.Tensor = states_TH + self.dropout(self.feed_forward(self.feed_forward_norm(states_TH)))
+        return out
+
+    def _attend(self, states_SH: torch.Tensor, block: Block) -> torch.Tensor:
+        n_targets = block.n_targets
+        query_TAD = self._by_head(self.query(states_SH[:n_targets]))
+        key_SAD, value_SAD = (self._by_head(part) for part in self.key_value(states_SH).chunk(2, dim=-1))
+        scores_EA = (query_TAD[block.targets] * key_SAD[block.sources]).sum(-1) / math.sqrt(query_TAD.shape[-1])
+        weights_EA = segment_softmax(scores_EA + self.bias_RA[block.relations], block.targets, n_targets)
+        message_EAD = value_SAD[block.sources] + self._by_head(self.offset_RH)[block.relations]
+        message_EAD = message_EAD * weights_EA.unsqueeze(-1)
+        summed_TAD = torch.zeros_like(query_TAD).index_add(0, block.targets, message_EAD)
+        out: torch.Tensor = self.out(summed_TAD.flatten(1))
+        return out
+
+    def _by_head(self, states: torch.Tensor) -> torch.Tensor:
+        return states.view(len(states), self.heads, -1)
+
+
+def segment_softmax(scores_EA: torch.Tensor, segments_E: torch.Tensor, n_segments: int) -> torch.Tensor:
+    """Softmax of scores within each segment, (E, A)."""
+    index_EA = segments_E.unsqueeze(1).expand_as(scores_EA)
+    floor = scores_EA.new_full((n_segments, scores_EA.shape[1]), -torch.inf)
+    peaks = floor.scatter_reduce(0, index_EA, scores_EA.detach(), "amax")
+    exponents_EA = (scores_EA - peaks[segments_E]).exp()
+    totals = torch.zeros_like(floor).index_add(0, segments_E, exponents_EA)
+    return exponents_EA / totals[segments_E]
+
+
+@torch.no_grad()
+def embed_nodes(
+    model: GraphTransformer, features_NF: torch.Tensor, layer_blocks: Iterable[Iterable[Block]]
+) -> torch.Tensor:
+    """Z' of every node, layer by layer, so that no node is computed twice; (N, H) on the features' device.
+
+    Args:
+        model: trained; put into evaluation mode here.
+        features_NF: of all N nodes.
+        layer_blocks: for each layer, blocks whose targets together are all N nodes, each once.
+    """
+    model.eval()
+    states_NH: torch.Tensor = model.project(features_NF)
+    for layer, blocks in zip(model.layers, layer_blocks, strict=True):
+        following = torch.empty_like(states_NH)
+        for block in blocks:
+            following[block.nodes[: block.n_targets]] = layer(states_NH[block.nodes], block.to(states_NH.device))
+        states_NH = following
+    normed: torch.Tensor = model.norm(states_NH)
+    return normed

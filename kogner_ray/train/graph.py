@@ -1,0 +1,161 @@
+"""Training the Graph Transformer: the task drawn from a KG, the loop that every rank runs, and Z' of all nodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray.train.torch
+import torch
+from pydantic import Field, model_validator
+from rich.progress import track
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from kogner_ray.kg.backend import dgl
+from kogner_ray.kg.sampling import BlockSampler, whole_graph
+from kogner_ray.kg.tables import KnowledgeGraph, read_kg
+from kogner_ray.teacher.classification import NodeLabels, Split, node_labels, split_nodes
+from kogner_ray.teacher.graph_transformer import GraphTransformer, GraphTransformerConfig, embed_nodes
+from kogner_ray.train.ownership import Ownership
+from kogner_ray.train.session import Session, stream_seed
+
+IntArray = npt.NDArray[np.int64]
+_CHUNK = 1024
+
+
+class GraphConfig(GraphTransformerConfig):
+    """How Z' is made; the model's shape is inherited.
+
+    Attributes:
+        enabled: False leaves Z' out of H.
+        target: column of the node table to classify nodes by. A node's type often follows from its relations alone; a
+            column that does not (an ontology ancestor, a cluster) is the more honest test.
+        test_share: of the labelled nodes, held out.
+        fanouts: in-edges sampled a node in training, one number a layer, input layer first.
+        inference_fanout: in-edges sampled a node for Z'; -1 takes all.
+        epochs: passes over the training nodes.
+        batch_size: nodes a step, over all ranks.
+        lr: peak rate of AdamW, decaying linearly to 0.
+        weight_decay: of AdamW.
+        baselines: also score the majority class, a linear probe on Z and one on relation counts.
+    """
+
+    enabled: bool = True
+    target: str = "type"
+    test_share: float = Field(default=0.1, gt=0, lt=1)
+    fanouts: tuple[int, ...] = (10, 10)
+    inference_fanout: int = Field(default=50, ge=-1)
+    epochs: int = Field(default=30, gt=0)
+    batch_size: int = Field(default=64, gt=0)
+    lr: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    baselines: bool = True
+
+    @model_validator(mode="after")
+    def _one_fanout_a_layer(self) -> GraphConfig:
+        if len(self.fanouts) != self.layers:
+            raise ValueError(f"expected one fanout a layer ({self.layers}), got {len(self.fanouts)}")
+        return self
+
+
+@dataclass(frozen=True)
+class GraphTask:
+    """What the Graph Transformer learns and is asked; the same on every rank.
+
+    Attributes:
+        labels: class of each node.
+        split: labelled nodes for training and testing.
+        n_relations: R, reverse relations included.
+    """
+
+    labels: NodeLabels
+    split: Split
+    n_relations: int
+
+    @classmethod
+    def of(cls, kg: KnowledgeGraph, config: GraphConfig, *, seed: int) -> GraphTask:
+        """Label and split the nodes of `kg`.
+
+        Raises:
+            DataError: the target has fewer than two classes, or is no column.
+        """
+        labels = node_labels(kg, config.target)
+        return cls(labels, split_nodes(labels, test_share=config.test_share, seed=seed), 2 * len(kg.relations))
+
+    def model(self, config: GraphConfig, *, n_features: int, seed: int) -> GraphTransformer:
+        """An untrained model of the right size."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return GraphTransformer(
+                config, n_features=n_features, n_relations=self.n_relations, n_classes=len(self.labels.classes)
+            )
+
+
+def graph_loop(job: dict[str, Any]) -> None:
+    """Train on this rank's labelled nodes; gradients are summed over ranks each step."""
+    config = GraphConfig.model_validate(job["config"])
+    session = Session.current(job["folder"], local=job["local"])
+    device = ray.train.torch.get_device()
+    kg = read_kg(job["kg"])
+    features = load_file(job["features"])["features"]
+    task = GraphTask.of(kg, config, seed=job["seed"])
+    labels = torch.from_numpy(task.labels.values)
+    own = Ownership(kg, session, parts=job["parts"])
+    mine, sampler = torch.from_numpy(own.nodes(task.split.train)), BlockSampler(own.graph(), config.fanouts)
+    model = task.model(config, n_features=features.shape[1], seed=job["seed"]).to(device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    history = session.resume(model, optimiser, epochs=config.epochs)
+    share = -(-config.batch_size // session.world_size)
+    n_steps = int(session.max(-(-len(mine) // share))[0])
+
+    for epoch in range(len(history), config.epochs):
+        started, total, nodes = time.perf_counter(), 0.0, 0.0
+        seed = stream_seed(job["seed"], epoch, session.rank)
+        torch.manual_seed(seed)  # dropout
+        model.train()
+        batches = enumerate(_batches(mine, share=share, n_steps=n_steps, seed=seed))
+        title = f"Graph Transformer epoch {epoch + 1}/{config.epochs}"
+        for step, batch in track(batches, title, total=n_steps, disable=not session.local, transient=True):
+            set_rate(optimiser, config.lr * (1 - (epoch * n_steps + step) / (config.epochs * n_steps)))
+            optimiser.zero_grad()
+            (n_nodes,) = session.sum(len(batch))
+            if len(batch):
+                blocks = sampler.sample(batch, seed=stream_seed(seed, step))
+                scores = model(features[blocks[0].nodes].to(device), [block.to(device) for block in blocks])
+                loss = F.cross_entropy(scores, labels[batch].to(device), reduction="sum")
+                (loss / n_nodes).backward()
+                total, nodes = total + loss.item(), nodes + len(batch)
+            session.sum_gradients(model.parameters())
+            optimiser.step()
+        total, nodes = session.sum(total, nodes)
+        seconds = time.perf_counter() - started
+        history.append({"epoch": epoch + 1, "loss": total / nodes, "seconds": seconds, "nodes_per_s": nodes / seconds})
+        session.end_epoch(model, optimiser, history)
+
+
+def embed_graph(
+    model: GraphTransformer, graph: dgl.DGLGraph, features: torch.Tensor, config: GraphConfig
+) -> torch.Tensor:
+    """Z' of every node, (N, H)."""
+    layers = [
+        whole_graph(graph, fanout=config.inference_fanout, chunk=_CHUNK, seed=i) for i in range(len(model.layers))
+    ]
+    blocks = (track(layer, "Z'", total=-(-len(features) // _CHUNK), transient=True) for layer in layers)
+    return embed_nodes(model, features, blocks)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set every group's learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def _batches(nodes: torch.Tensor, *, share: int, n_steps: int, seed: int) -> Iterator[torch.Tensor]:
+    order = torch.randperm(len(nodes), generator=torch.Generator().manual_seed(seed))
+    for step in range(n_steps):
+        yield nodes[order[step * share : (step + 1) * share]]

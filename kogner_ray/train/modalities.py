@@ -1,0 +1,148 @@
+"""The three parts of H, each made from a KG and its settings, with what was measured of it.
+
+Everything a part writes is named after all that it depends on: the same settings go on where they stopped, and others
+start anew beside them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from kogner_ray.errors import CheckpointError
+from kogner_ray.kg.embeddings import standardise
+from kogner_ray.kg.partition import PartitionConfig, write_partitions
+from kogner_ray.kg.store import typed_graph
+from kogner_ray.kg.tables import KnowledgeGraph
+from kogner_ray.teacher.classification import baseline_scores, classification_scores, relation_histogram
+from kogner_ray.train.graph import GraphConfig, GraphTask, embed_graph, graph_loop
+from kogner_ray.train.session import run_training
+from kogner_ray.train.text import TextConfig, describe_entities, encode_entities
+from kogner_ray.train.transr import TransRConfig, TransRTask, transr_loop
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One part of H.
+
+    Attributes:
+        matrix: (N, d) float32, as it was trained.
+        metrics: by name; baselines are nested.
+    """
+
+    matrix: torch.Tensor
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where a run reads and writes, and how it is spread.
+
+    Attributes:
+        kg_folder: of nodes.parquet and edges.parquet.
+        kg_hashes: sha256 of each of the two.
+        output: folder of the run.
+        n_parts: parts that the KG is cut into; 0 leaves it whole.
+        workers: Ray Train workers; 0 trains in this process.
+        seed: of everything random.
+    """
+
+    kg_folder: Path
+    kg_hashes: dict[str, str]
+    output: Path
+    n_parts: int
+    workers: int
+    seed: int
+
+    def named(self, prefix: str, *settings: object) -> Path:
+        """`output/prefix-<digest of the KG, the seed and settings>`."""
+        text = json.dumps([self.kg_hashes, self.seed, *settings], sort_keys=True, default=str)
+        return self.output / f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+    def job(self, kg: KnowledgeGraph, config: TransRConfig | GraphConfig) -> dict[str, Any]:
+        """What a training loop is told; the KG is cut here if it is to be and is not yet."""
+        parts: Path | None = None
+        if self.n_parts:
+            parts = self.named("parts", self.n_parts)
+            if not (parts / "meta.json").is_file():
+                write_partitions(kg, parts, PartitionConfig(n_parts=self.n_parts, add_reverse=True, seed=self.seed))
+        folders = {"kg": str(self.kg_folder.absolute()), "parts": None if parts is None else str(parts.absolute())}
+        return {"config": config.model_dump(), "seed": self.seed, **folders}
+
+
+def make_text(kg: KnowledgeGraph, config: TextConfig, place: RunPlace) -> Modality:
+    """Z, by the text encoder."""
+    texts = describe_entities(kg.nodes, config)
+    path = place.named("text", config.encoder, texts.max_tokens, config.bf16).with_suffix(".safetensors")
+    if not path.is_file():
+        _save(encode_entities(texts, config, local=place.workers == 0), path)
+    counts = {"synonyms_left_out": texts.n_synonyms_left_out, "texts_cut": texts.n_cut}
+    return Modality(_load(path), {"max_tokens": texts.max_tokens, "tokens": int(texts.lengths.sum()), **counts})
+
+
+def make_graph(kg: KnowledgeGraph, config: GraphConfig, place: RunPlace, *, text: Modality | None) -> Modality:
+    """Z', by the Graph Transformer on Z (on relation counts where there is no Z).
+
+    Raises:
+        DataError: the target has fewer than two classes, or is no column.
+    """
+    task = GraphTask.of(kg, config, seed=place.seed)
+    counts = torch.from_numpy(relation_histogram(kg))
+    features = standardise(counts if text is None else text.matrix)
+    digest = hashlib.sha256(features.numpy().tobytes()).hexdigest()
+    path = place.named("features", digest).with_suffix(".safetensors")
+    _save(features, path)
+
+    job = place.job(kg, config) | {"features": str(path.absolute())}
+    folder = place.named("graph", config, digest, place.n_parts, place.workers)
+    snapshot = run_training(graph_loop, job, folder=folder, workers=place.workers)
+    model = task.model(config, n_features=features.shape[1], seed=place.seed)
+    snapshot.load_model(model)
+    z = embed_graph(model, typed_graph(kg).graph, features, config)
+
+    test = task.split.test
+    with torch.no_grad():
+        predicted = model.classify(z[torch.from_numpy(test)]).argmax(-1).numpy()
+    scores = classification_scores(task.labels.values[test], predicted)
+    sizes = {"classes": len(task.labels.classes), "test_nodes": len(test), "nodes_left_out": task.labels.n_left_out}
+    metrics: dict[str, Any] = {"loss": snapshot.history[-1]["loss"], **scores, **sizes}
+    if config.baselines:
+        probes = {"relations_only": counts.numpy()}
+        if text is not None:
+            probes["text_only"] = features.numpy()
+        metrics["baselines"] = baseline_scores(probes, task.labels, task.split)
+    return Modality(z, metrics)
+
+
+def make_logic(kg: KnowledgeGraph, config: TransRConfig, place: RunPlace) -> Modality:
+    """Z'', by TransR."""
+    folder = place.named("transr", config, place.n_parts, place.workers)
+    snapshot = run_training(transr_loop, place.job(kg, config), folder=folder, workers=place.workers)
+    task = TransRTask.of(kg, config, seed=place.seed)
+    model = task.model(config, seed=place.seed)
+    snapshot.load_model(model)
+    ranking = task.evaluate(model)
+    sizes = {"test_triples": len(task.test), "candidates": ranking.n_candidates}
+    metrics = {"loss": snapshot.history[-1]["loss"], **ranking.metrics(), **sizes}
+    return Modality(model.entities.weight.detach(), metrics)
+
+
+def _save(matrix: torch.Tensor, path: Path) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"features": matrix.contiguous()}, partial)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: could not be written: {error}") from error
+
+
+def _load(path: Path) -> torch.Tensor:
+    return load_file(path)["features"]

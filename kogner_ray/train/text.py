@@ -1,0 +1,116 @@
+"""Z of a whole KG: encoded in this process, or by a pool of Ray Data actors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+from pydantic import Field
+from ray.data import ActorPoolStrategy
+from rich.progress import Progress
+
+from kogner_ray.config import Config
+from kogner_ray.encoder import EMBEDDED, load_encoder, load_tokenizer
+from kogner_ray.teacher.text import EntityTexts, encode_texts, entity_texts, length_batches, window
+
+_BLOCK_ROWS = 1024
+_SMALL = 5000
+"""Up to so many entities a pool of actors takes longer to start than the work takes."""
+
+
+class TextConfig(Config):
+    """How Z is made.
+
+    Attributes:
+        enabled: False leaves Z out of H (the Graph Transformer then starts from relation counts).
+        encoder: `embedded`, a local folder, or a hub name.
+        max_tokens: window of an entity's text; None takes the encoder's own.
+        batch_tokens: padded tokens a batch.
+        bf16: encode in bfloat16, where the hardware has it about three times as fast.
+        actors: largest number of actors in the pool.
+        actor_cpus: logical CPUs of each actor, and its threads.
+        actor_gpus: GPUs of each actor.
+    """
+
+    enabled: bool = True
+    encoder: str = EMBEDDED
+    max_tokens: int | None = Field(default=128, gt=8)
+    batch_tokens: int = Field(default=4096, gt=0)
+    bf16: bool = False
+    actors: int = Field(default=2, gt=0)
+    actor_cpus: float = Field(default=1, gt=0)
+    actor_gpus: float = Field(default=0, ge=0)
+
+
+class TextEncoder:
+    """One actor of the pool: rows and texts in, rows and embeddings out."""
+
+    def __init__(self, config: TextConfig, max_tokens: int) -> None:
+        """Load the encoder."""
+        self._encoder, self._tokenizer = load_encoder(config.encoder).eval(), load_tokenizer(config.encoder)
+        if config.actor_gpus:
+            self._encoder.to("cuda")
+        self._max_tokens, self._bf16 = max_tokens, config.bf16
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Add `z`, (B, D) float32, in place of `text`."""
+        texts = [str(text) for text in batch["text"]]
+        z = encode_texts(self._encoder, self._tokenizer, texts, max_tokens=self._max_tokens, bf16=self._bf16)
+        return {"row": batch["row"], "z": z.numpy()}
+
+
+def describe_entities(nodes: pa.Table, config: TextConfig) -> EntityTexts:
+    """The texts that Z is made of, measured by the encoder's tokenizer."""
+    tokenizer = load_tokenizer(config.encoder)
+    return entity_texts(nodes, tokenizer, max_tokens=window(tokenizer, config.max_tokens))
+
+
+def encode_entities(texts: EntityTexts, config: TextConfig, *, local: bool) -> torch.Tensor:
+    """Z, (N, D) float32, rows L2-normalised, in the order of `texts`.
+
+    Args:
+        texts: as of `describe_entities`.
+        config: encoder and pool.
+        local: encode a small KG in this process rather than in a pool.
+    """
+    parts = _here(texts, config) if local and len(texts.texts) <= _SMALL else _pooled(texts, config)
+    z: torch.Tensor | None = None
+    done = 0
+    for rows, part in parts:
+        z = torch.full((len(texts.texts), part.shape[1]), torch.nan) if z is None else z
+        z[torch.as_tensor(rows.copy())] = torch.as_tensor(part.copy())
+        done += len(rows)
+    if z is None or done != len(texts.texts):
+        raise RuntimeError(f"encoded {done} of {len(texts.texts)} entities")
+    return z
+
+
+def _here(texts: EntityTexts, config: TextConfig) -> Iterator[tuple[Any, Any]]:
+    actor = TextEncoder(config, texts.max_tokens)
+    lengths = np.minimum(texts.lengths, texts.max_tokens)
+    with Progress(transient=True) as progress:
+        bar = progress.add_task("text", total=len(lengths))
+        for rows in length_batches(lengths, batch_tokens=config.batch_tokens):
+            yield rows, actor({"row": rows, "text": [texts.texts[row] for row in rows]})["z"]
+            progress.advance(bar, len(rows))
+
+
+def _pooled(texts: EntityTexts, config: TextConfig) -> Iterator[tuple[Any, Any]]:
+    order = np.argsort(-texts.lengths, kind="stable")
+    table = pa.table({"row": order, "text": pa.array([texts.texts[row] for row in order], pa.string())})
+    # neighbours are of like length, so batches within a block carry little padding
+    blocks = [table.slice(start, _BLOCK_ROWS).combine_chunks() for start in range(0, len(order), _BLOCK_ROWS)]
+    encoded = ray.data.from_arrow(blocks).map_batches(
+        TextEncoder,
+        fn_constructor_args=(config, texts.max_tokens),
+        batch_size=max(1, config.batch_tokens // texts.max_tokens),
+        compute=ActorPoolStrategy(min_size=1, max_size=config.actors),
+        num_cpus=config.actor_cpus,
+        num_gpus=config.actor_gpus,
+    )
+    for batch in encoded.iter_batches(batch_format="numpy", batch_size=None):
+        yield batch["row"], batch["z"]
