@@ -7,7 +7,6 @@ a modality, rows standardised column by column) and `provenance.json`. It is all
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from kogner_ray.errors import CheckpointError
+from kogner_ray.kg.folder import whole_folder
 
 MODALITIES = ("text", "graph", "logic")
 """Z (text), Z' (graph structure), Z'' (logic, TransR), in the order in which H concatenates them."""
@@ -73,20 +73,14 @@ def standardise(matrix: torch.Tensor) -> torch.Tensor:
 
 def write_entity_table(table: EntityTable, folder: str | Path) -> Path:
     """Write `table`; the folder appears whole or not at all (an older one of that name is replaced)."""
-    target = Path(folder)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        pq.write_table(table.entities, partial / "entities.parquet", compression="zstd")
-        save_file({k: v.half().contiguous() for k, v in table.matrices.items()}, partial / "embeddings.safetensors")
-        (partial / "provenance.json").write_text(json.dumps(dict(table.provenance), indent=2), encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise CheckpointError(f"{target}: the entity table could not be written: {error}") from error
-    return target
+        with whole_folder(folder) as partial:
+            pq.write_table(table.entities, partial / "entities.parquet", compression="zstd")
+            save_file({k: v.half().contiguous() for k, v in table.matrices.items()}, partial / "embeddings.safetensors")
+            (partial / "provenance.json").write_text(json.dumps(dict(table.provenance), indent=2), encoding="utf-8")
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder}: the entity table could not be written: {error}") from error
+    return Path(folder)
 
 
 def read_entity_table(folder: str | Path) -> EntityTable:

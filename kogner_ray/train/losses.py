@@ -27,6 +27,10 @@ class Targets:
     annotated_BC: torch.Tensor
     linked_M3: torch.Tensor
 
+    def to(self, device: torch.device) -> Targets:
+        """The same targets on `device`."""
+        return Targets(*(tensor.to(device) for tensor in (self.positive_P3, self.annotated_BC, self.linked_M3)))
+
 
 def make_targets(examples: Sequence[Example], offsets: Sequence[int], *, n_types: int) -> Targets:
     """Targets of `examples`, whose words start at `offsets` in the packed batch."""

@@ -1,0 +1,157 @@
+"""A checkpoint: a folder that explains itself.
+
+    model.safetensors     weights under GLiNER's names
+    student.json          architecture, types and their label texts, format version
+    tokenizer/            of the text encoder;  labels_tokenizer/ when the label encoder has another
+    kg_head.safetensors   g, when there was a KG
+    entities/             the entity table to link to, when there was a KG
+    provenance.json       data hashes, configs, seed, metrics, versions
+
+It appears whole or not at all, and needs no network to be read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
+
+from kogner_ray.errors import CheckpointError
+from kogner_ray.kg.embeddings import EntityTable, read_entity_table, write_entity_table
+from kogner_ray.kg.folder import whole_folder
+from kogner_ray.student.kg_head import KGHead
+from kogner_ray.student.model import Student, StudentConfig, empty_student
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A student with what it needs to be used.
+
+    Attributes:
+        student: the model, in evaluation mode when read from disk.
+        tokenizer: of the text encoder.
+        labels_tokenizer: of the label encoder.
+        types: type name -> label text that the label encoder reads.
+        kg_head: g, or None without a KG.
+        modalities: of H, in the order in which g's columns stand.
+        entities: the entity table to link to, or None.
+        provenance: how it was made.
+    """
+
+    student: Student
+    tokenizer: Any
+    labels_tokenizer: Any
+    types: Mapping[str, str]
+    kg_head: KGHead | None = None
+    modalities: tuple[str, ...] = ()
+    entities: EntityTable | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
+    """Write `checkpoint`; an older folder of that name is replaced once the new one is complete.
+
+    Raises:
+        CheckpointError: the folder cannot be written (full disk, no permission); nothing is left half-written.
+    """
+    try:
+        with whole_folder(folder) as partial:
+            _write_parts(checkpoint, partial)
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder}: the checkpoint could not be written: {error}") from error
+    return Path(folder)
+
+
+def _write_parts(checkpoint: Checkpoint, folder: Path) -> None:
+    student = checkpoint.student
+    save_file(_cpu_state(student), folder / "model.safetensors", metadata={"format": "pt"})
+    checkpoint.tokenizer.save_pretrained(folder / "tokenizer")
+    if checkpoint.labels_tokenizer is not checkpoint.tokenizer:
+        checkpoint.labels_tokenizer.save_pretrained(folder / "labels_tokenizer")
+    description: dict[str, Any] = {
+        "format": FORMAT,
+        "student": student.config.model_dump(),
+        "encoder_config": student.token_rep_layer.bert_layer.model.config.to_dict(),
+        "labels_encoder_config": student.token_rep_layer.labels_encoder.model.config.to_dict(),
+        "types": dict(checkpoint.types),
+    }
+    if checkpoint.kg_head is not None:
+        save_file(_cpu_state(checkpoint.kg_head), folder / "kg_head.safetensors", metadata={"format": "pt"})
+        description["kg"] = {"modalities": list(checkpoint.modalities)}
+    if checkpoint.entities is not None:
+        write_entity_table(checkpoint.entities, folder / "entities")
+    _write_json(description, folder / "student.json")
+    _write_json(dict(checkpoint.provenance), folder / "provenance.json")
+
+
+def read_checkpoint(folder: str | Path) -> Checkpoint:
+    """Read a folder written by `write_checkpoint`.
+
+    Raises:
+        CheckpointError: the folder is incomplete, of another format version, or its weights do not fit.
+    """
+    source = Path(folder)
+    if not source.is_dir():
+        raise CheckpointError(f"{source}: no such folder; expected a checkpoint with student.json and model.safetensors")
+    try:
+        return _read_parts(source)
+    except (OSError, json.JSONDecodeError, KeyError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{source}: not a complete checkpoint: {error}") from error
+
+
+def _read_parts(source: Path) -> Checkpoint:
+    description = json.loads((source / "student.json").read_text(encoding="utf-8"))
+    if description["format"] != FORMAT:
+        raise CheckpointError(f"{source}: checkpoint format {description['format']}, this version reads {FORMAT}")
+    student = empty_student(
+        StudentConfig.model_validate(description["student"]),
+        text=_encoder_config(description["encoder_config"]),
+        labels=_encoder_config(description["labels_encoder_config"]),
+    )
+    student.load_state_dict(load_file(source / "model.safetensors"))
+    tokenizer = AutoTokenizer.from_pretrained(source / "tokenizer")
+    labels_tokenizer = source / "labels_tokenizer"
+    return Checkpoint(
+        student=student.eval(),
+        tokenizer=tokenizer,
+        labels_tokenizer=AutoTokenizer.from_pretrained(labels_tokenizer) if labels_tokenizer.is_dir() else tokenizer,
+        types=description["types"],
+        kg_head=_read_kg_head(source, student.width),
+        modalities=tuple(description.get("kg", {}).get("modalities", ())),
+        entities=read_entity_table(source / "entities") if (source / "entities").is_dir() else None,
+        provenance=json.loads((source / "provenance.json").read_text(encoding="utf-8")),
+    )
+
+
+def _read_kg_head(source: Path, width: int) -> KGHead | None:
+    path = source / "kg_head.safetensors"
+    if not path.is_file():
+        return None
+    state = load_file(path)
+    hidden_width, target_width = len(state["layers.0.weight"]), len(state["layers.3.weight"])
+    head = KGHead(width=width, target_width=target_width, hidden_width=hidden_width)
+    head.load_state_dict(state)
+    return head.eval()
+
+
+def _encoder_config(values: dict[str, Any]) -> PretrainedConfig:
+    kind = values["model_type"]
+    config: PretrainedConfig = AutoConfig.for_model(kind, **{k: v for k, v in values.items() if k != "model_type"})
+    return config
+
+
+def _cpu_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def _write_json(values: Mapping[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")

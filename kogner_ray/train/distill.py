@@ -1,0 +1,238 @@
+"""Distillation, whole: corpus + KG -> student -> checkpoint and scores, as one resumable run folder.
+
+    config.yaml      what was asked for
+    teacher/         the KG as tables, the teacher's runs, the entity table H
+    student/         the training run: start/, checkpoint_*/, best/, metrics.jsonl
+    no_kg/           the same student trained without the KG, when a comparison was asked for
+    checkpoint/      the finished student: what `Tagger.load` takes
+    loss.png f1.png  curves
+    report.json      scores, census of annotations, coverage by the KG, provenance
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray.data
+import torch
+import yaml
+from pydantic import Field
+
+from kogner_ray.config import Config
+from kogner_ray.data.corpora import read_corpus
+from kogner_ray.data.spans import Document, from_table, to_table
+from kogner_ray.data.splits import find_leaks
+from kogner_ray.encoder import load_tokenizer
+from kogner_ray.errors import ConfigError
+from kogner_ray.evaluate import EvaluateSettings, Evaluation, evaluate
+from kogner_ray.kg.coverage import coverage
+from kogner_ray.kg.embeddings import MODALITIES, EntityTable
+from kogner_ray.kg.linking import Linker
+from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from kogner_ray.student.kg_head import KGHead
+from kogner_ray.student.model import StudentConfig, pretrained_student
+from kogner_ray.tagger import Tagger
+from kogner_ray.train.feed import feed
+from kogner_ray.train.figures import draw_curves
+from kogner_ray.train.provenance import provenance
+from kogner_ray.train.session import Workers, fit
+from kogner_ray.train.sources import CorpusConfig, KgConfig, corpus_paths, entity_table
+from kogner_ray.train.student import LossConfig, TrainConfig, student_loop
+
+_LOG = logging.getLogger(__name__)
+
+
+class DistillConfig(Config):
+    """A distillation run.
+
+    Attributes:
+        output: run folder; running again with the same folder goes on where it stopped.
+        corpus: labelled text.
+        kg: the knowledge graph and its teacher.
+        student: architecture.
+        modalities: parts of H that the student is drawn to.
+        kg_head_width: inner width of g.
+        loss: weights of L_lang and L_dist.
+        train: epochs, rates, precision, seed.
+        compare: also train the same student without the KG and set its scores beside.
+        bootstrap: resamples for the confidence interval of test F1; 0 leaves it out.
+        num_workers: Ray Train workers; 0 trains in this process.
+        cpus_per_worker: logical CPUs of each.
+        use_gpu: one GPU for each worker.
+        max_failures: restarts after a worker died.
+    """
+
+    output: Path = Path("runs/embedded")
+    corpus: CorpusConfig = CorpusConfig(name="embedded")
+    kg: KgConfig = KgConfig(source="embedded")
+    student: StudentConfig = StudentConfig()
+    modalities: tuple[str, ...] = MODALITIES
+    kg_head_width: int = Field(768, gt=0)
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+    compare: bool = False
+    bootstrap: int = Field(1000, ge=0)
+    num_workers: int = Field(0, ge=0)
+    cpus_per_worker: float = Field(1, gt=0)
+    use_gpu: bool = False
+    max_failures: int = Field(3, ge=0)
+
+
+@dataclass(frozen=True)
+class DistillReport:
+    """What a run gave.
+
+    Attributes:
+        checkpoint: folder of the finished student.
+        test: its scores on the test split, or None without one.
+        baseline: scores of the same student without the KG, or None.
+        census: what became of the training annotations.
+        coverage: share of training mentions linked to the KG, or None without one.
+    """
+
+    checkpoint: Path
+    test: Evaluation | None
+    baseline: Evaluation | None
+    census: Mapping[str, int]
+    coverage: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    train: ray.data.Dataset
+    splits: dict[str, list[Document]]
+    types: dict[str, str]
+    leaks: dict[str, Any]
+
+
+def distill(config: DistillConfig) -> DistillReport:
+    """Train a student with the KG (and, if asked, one without), and evaluate on the test split.
+
+    Raises:
+        ConfigError: the run folder was made with other settings, or the corpus names no files.
+        DataError: a corpus or KG file is malformed, or splits share text.
+        EncoderNotFound: an encoder that is not here.
+        CheckpointError: the run folder cannot be written.
+    """
+    _claim(config)
+    corpus = _read_corpus(config.corpus)
+    table = entity_table(config.kg, folder=config.output / "teacher", num_workers=config.num_workers, seed=config.train.seed)
+    coverage_report = None
+    if table is not None:
+        linker = Linker.from_table(table.entities, config.kg.linker)
+        coverage_report = coverage(corpus.splits["train"], linker).as_dict()
+        if not coverage_report["all"]["linked"]:
+            _LOG.warning("no mention of the corpus links to the KG: training goes on with L_lang alone")
+    baseline = None
+    if config.compare:
+        baseline = _train(config, corpus, None, config.output / "no_kg")[1]
+    finished, test, census = _train(config, corpus, table, config.output / "student")
+    origin = provenance(config, corpus=corpus_paths(config.corpus), table=table) | {"leaks": corpus.leaks}
+    origin["test"] = None if test is None else test.as_dict()
+    checkpoint = write_checkpoint(
+        replace(finished, entities=table, provenance=origin), config.output / "checkpoint"
+    )
+    report = DistillReport(checkpoint, test, baseline, census, coverage_report)
+    _write_report(report, origin, config.output)
+    return report
+
+
+def _claim(config: DistillConfig) -> None:
+    """Write config.yaml, or make sure that the one there asks for the same."""
+    wanted = config.model_dump(mode="json")
+    path = config.output / "config.yaml"
+    if path.is_file():
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        different = sorted(key for key in wanted if wanted[key] != found.get(key))
+        if different:
+            raise ConfigError(
+                f"{path}: this run folder was made with other settings of {', '.join(different)}; "
+                "give the same ones to go on with it, or another output"
+            )
+        return
+    config.output.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(".config.yaml.partial")
+    partial.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
+    partial.replace(path)
+
+
+def _read_corpus(config: CorpusConfig) -> _Corpus:
+    paths = corpus_paths(config)
+    datasets = {split: read_corpus(files, config.format) for split, files in paths.items() if files}
+    if config.limit is not None:
+        datasets["train"] = datasets["train"].limit(config.limit)
+    splits = {split: _documents(dataset) for split, dataset in datasets.items()}
+    leaks = find_leaks(splits)
+    if leaks and not config.allow_leaks:
+        _LOG.warning("%s", leaks.summary())
+    found = sorted({entity.type for document in splits["train"] for entity in document.entities})
+    types = dict(config.types) if config.types is not None else {name: name for name in found}
+    if not types:
+        raise ConfigError("the training corpus has no annotation, so there is no entity type to train")
+    return _Corpus(datasets["train"], splits, types, leaks.as_dict())
+
+
+def _train(
+    config: DistillConfig, corpus: _Corpus, table: EntityTable | None, folder: Path
+) -> tuple[Checkpoint, Evaluation | None, Mapping[str, int]]:
+    start = folder / "start"
+    if not (start / "student.json").is_file():
+        write_checkpoint(_starting_point(config, corpus.types, table), start)
+    examples, census = feed(corpus.train, start=start, linker=config.kg.linker)
+    job = {"start": str(start.absolute()), "train": config.train.model_dump(), "loss": config.loss.model_dump()}
+    dev = ray.data.from_arrow(to_table(corpus.splits.get("dev", [])))
+    workers = Workers(config.num_workers, config.cpus_per_worker, config.use_gpu, config.max_failures)
+    fit(student_loop, job, folder=folder, workers=workers, datasets={"train": examples, "dev": dev})
+    draw_curves(folder / "metrics.jsonl", folder)
+    best = read_checkpoint(folder / "best")
+    if "test" not in corpus.splits:
+        return best, None, census
+    settings = EvaluateSettings(
+        threshold=config.train.threshold, nested=config.train.nested, bootstrap=config.bootstrap, seed=config.train.seed
+    )
+    return best, evaluate(Tagger(best), corpus.splits["test"], settings), census
+
+
+def _starting_point(config: DistillConfig, types: Mapping[str, str], table: EntityTable | None) -> Checkpoint:
+    torch.manual_seed(config.train.seed)
+    student = pretrained_student(config.student)
+    tokenizer = load_tokenizer(config.student.encoder)
+    labels = config.student.labels_encoder
+    kg_head, modalities = None, ()
+    if table is not None:
+        modalities = tuple(name for name in config.modalities if name in table.matrices)
+        width = table.stacked(modalities).shape[1]
+        kg_head = KGHead(width=student.width, target_width=width, hidden_width=config.kg_head_width)
+    return Checkpoint(
+        student=student,
+        tokenizer=tokenizer,
+        labels_tokenizer=tokenizer if labels is None else load_tokenizer(labels),
+        types=types,
+        kg_head=kg_head,
+        modalities=modalities,
+        entities=table,
+    )
+
+
+def _documents(dataset: ray.data.Dataset) -> list[Document]:
+    tables = dataset.iter_batches(batch_format="pyarrow", batch_size=None)
+    return sorted((document for table in tables for document in from_table(table)), key=lambda document: document.id)
+
+
+def _write_report(report: DistillReport, origin: Mapping[str, Any], folder: Path) -> None:
+    scores = {"test": report.test, "no_kg": report.baseline}
+    values = {
+        "checkpoint": str(report.checkpoint),
+        **{name: None if found is None else found.as_dict() for name, found in scores.items()},
+        "census": dict(report.census),
+        "coverage": report.coverage,
+        "provenance": dict(origin),
+    }
+    partial = folder / ".report.json.partial"
+    partial.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
+    partial.replace(folder / "report.json")

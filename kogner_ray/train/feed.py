@@ -1,0 +1,61 @@
+"""Documents to training examples by Ray Data: word splitting, tokenising and linking run on a pool of actors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import ray.data
+
+from kogner_ray.data.spans import from_table
+from kogner_ray.kg.linking import Linker, LinkerConfig
+from kogner_ray.student.checkpoint import read_checkpoint
+from kogner_ray.student.windows import Windower
+from kogner_ray.train.examples import EXAMPLE_SCHEMA, ExampleMaker, to_batch
+
+_DOCUMENTS_A_BATCH = 512
+
+
+class _Maker:
+    """One actor: a tokenizer and, with a KG, an index of its names."""
+
+    def __init__(self, start: str, linker: LinkerConfig) -> None:
+        checkpoint = read_checkpoint(start)
+        config = checkpoint.student.config
+        entities = checkpoint.entities
+        self._maker = ExampleMaker(
+            Windower(checkpoint.tokenizer, max_tokens=config.max_tokens),
+            types=list(checkpoint.types),
+            max_width=config.max_width,
+            linker=None if entities is None else Linker.from_table(entities.entities, linker),
+        )
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        examples, census = self._maker.make(list(from_table(table)))
+        counted = ",".join(f"{name}={count}" for name, count in sorted(census.items()))
+        column = pa.array([counted if row == 0 else "" for row in range(len(examples))], pa.string())
+        return pa.Table.from_batches([to_batch(examples)]).append_column("census", column)
+
+
+def feed(
+    documents: ray.data.Dataset, *, start: Path, linker: LinkerConfig, actors: int = 1
+) -> tuple[ray.data.Dataset, Mapping[str, int]]:
+    """Examples of `documents`, materialised in the object store, for the checkpoint in `start`.
+
+    Returns:
+        A dataset with rows of `EXAMPLE_SCHEMA`, and the census of annotations (see `ExampleMaker.make`).
+    """
+    made = documents.map_batches(
+        _Maker,
+        fn_constructor_args=(str(start), linker),
+        batch_format="pyarrow",
+        batch_size=_DOCUMENTS_A_BATCH,
+        compute=ray.data.ActorPoolStrategy(size=actors),
+        num_cpus=0.5,
+    ).materialize()
+    census: Counter[str] = Counter()
+    for row in made.select_columns(["census"]).iter_rows():
+        census.update({k: int(v) for k, _, v in (item.partition("=") for item in row["census"].split(",") if item)})
+    return made.select_columns(EXAMPLE_SCHEMA.names), dict(census)

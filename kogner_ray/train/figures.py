@@ -1,0 +1,25 @@
+"""Loss and F1 curves of a run as PNG."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def draw_curves(metrics: str | Path, folder: str | Path) -> None:
+    """Draw `loss.png` and `f1.png` into `folder` from a metrics.jsonl."""
+    from matplotlib.figure import Figure
+
+    records = [json.loads(line) for line in Path(metrics).read_text(encoding="utf-8").splitlines()]
+    for name, series in (("loss", ("loss", "lang", "dist")), ("f1", ("dev_f1", "dev_precision", "dev_recall"))):
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.add_subplot()
+        for key in series:
+            points = [(record["step"], record[key]) for record in records if key in record]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=key.replace("_", " "))
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+        figure.savefig(Path(folder) / f"{name}.png", dpi=120)

@@ -1,0 +1,118 @@
+"""Where a run's corpus and KG come from: files, the catalog of public data, or what the package carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from kogner_ray.config import Config
+from kogner_ray.data import catalog
+from kogner_ray.embedded import corpus_files, kg_files
+from kogner_ray.errors import ConfigError
+from kogner_ray.kg.embeddings import EntityTable, read_entity_table
+from kogner_ray.kg.formats import read_any
+from kogner_ray.kg.linking import LinkerConfig
+from kogner_ray.train.graph import GraphConfig
+from kogner_ray.train.teacher import TeacherConfig, train_teacher
+from kogner_ray.train.text import TextConfig
+from kogner_ray.train.transr import TransRConfig
+
+EMBEDDED = "embedded"
+SPLITS = ("train", "dev", "test")
+
+
+class CorpusConfig(Config):
+    """An annotated corpus.
+
+    Attributes:
+        name: `embedded`, or an entry of the catalog (downloaded on first use); None takes the files below.
+        train: files of the training split, when there is no `name`.
+        dev: files of the development split.
+        test: files of the test split.
+        format: of the files; None guesses it from each.
+        types: entity types to train, with the text that the label encoder reads for each; None takes all types of the
+            training split under their own names.
+        limit: use only the first so many training documents.
+        allow_leaks: go on when a document or sentence occurs in two splits (the run reports it either way).
+    """
+
+    name: str | None = None
+    train: tuple[str, ...] = ()
+    dev: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    format: str | None = None
+    types: Mapping[str, str] | None = None
+    limit: int | None = None
+    allow_leaks: bool = False
+
+
+class KgConfig(Config):
+    """A knowledge graph and how its teacher is trained.
+
+    Attributes:
+        source: `embedded`, `catalog:NAME`, or a file or folder of any KG format; None trains without a KG.
+        nodes: the node file, where the format has one and it is not beside the edges.
+        format: of `source`; None guesses it.
+        entity_table: folder of a finished entity table; the teacher is then not trained again.
+        linker: how mentions are linked to it.
+        text: how Z is made.
+        graph: how Z' is made.
+        transr: how Z'' is made.
+        n_parts: METIS parts that the workers own.
+    """
+
+    source: str | None = None
+    nodes: str | None = None
+    format: str | None = None
+    entity_table: str | None = None
+    linker: LinkerConfig = LinkerConfig()
+    text: TextConfig = TextConfig()
+    graph: GraphConfig = GraphConfig()
+    transr: TransRConfig = TransRConfig()
+    n_parts: int = 0
+
+
+def corpus_paths(config: CorpusConfig) -> dict[str, list[Path]]:
+    """Files of each split.
+
+    Raises:
+        ConfigError: no training files are named, or a file does not exist.
+        DownloadError: a catalog file could not be fetched.
+    """
+    if config.name == EMBEDDED:
+        return {split: [path] for split, path in corpus_files().items()}
+    if config.name is not None:
+        catalog.get(config.name)
+        return {split: [path] for split, path in catalog.corpus_files(config.name).items()}
+    paths = {split: [Path(path) for path in getattr(config, split)] for split in SPLITS}
+    if not paths["train"]:
+        raise ConfigError("corpus: name a corpus (corpus.name) or its training files (corpus.train)")
+    for path in (path for files in paths.values() for path in files):
+        if not path.exists():
+            raise ConfigError(f"corpus: {path}: no such file")
+    return paths
+
+
+def entity_table(config: KgConfig, *, folder: Path, num_workers: int, seed: int) -> EntityTable | None:
+    """The entity table of the configured KG, trained in `folder` unless it is there already; None without a KG."""
+    if config.entity_table is not None:
+        return read_entity_table(config.entity_table)
+    if config.source is None:
+        return None
+    if not (folder / "entities" / "provenance.json").is_file():
+        _read_source(config).write(folder / "kg")
+        parts = {"text": config.text, "graph": config.graph, "transr": config.transr, "n_parts": config.n_parts}
+        train_teacher(TeacherConfig(kg=folder / "kg", output=folder, num_workers=num_workers, seed=seed, **parts))
+    return read_entity_table(folder / "entities")
+
+
+def _read_source(config: KgConfig):  # type: ignore[no-untyped-def]
+    assert config.source is not None
+    source, nodes, format = Path(config.source), config.nodes, config.format
+    if config.source == EMBEDDED:
+        files = kg_files()
+        source, nodes = files["edges"], str(files["nodes"])
+    elif config.source.startswith("catalog:"):
+        source = catalog.get(config.source.removeprefix("catalog:"))
+    kg, _ = read_any(source, nodes=nodes, format=format)  # type: ignore[arg-type]
+    return kg
