@@ -54,7 +54,7 @@ def write(documents: Iterable[Document], path: Path) -> None:
 
 def _values(text: str, path: Path) -> Iterator[Any]:
     decoder, position = json.JSONDecoder(), _after_blanks(text, 0)
-    while position == 0 or position < len(text):
+    while True:
         try:
             value, position = decoder.raw_decode(text, position)
         except (json.JSONDecodeError, RecursionError) as error:
@@ -64,6 +64,8 @@ def _values(text: str, path: Path) -> Iterator[Any]:
             ) from error
         yield value
         position = _after_blanks(text, position)
+        if position == len(text):
+            return
 
 
 def _after_blanks(text: str, position: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from kogner_ray.data.spans import SCHEMA, Document, to_table
 from kogner_ray.errors import DataError
 
 _ROWS = 1000
+_DAMAGE = (OSError, ValueError, pa.ArrowException)  # ValueError: bytes that are not UTF-8
 
 
 def read(path: Path) -> Iterator[Document]:
@@ -28,8 +30,8 @@ def read(path: Path) -> Iterator[Document]:
         DataError: no (whole) Parquet file, no `id` or `text` column, or a row that is no document; names the row.
     """
     try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except _DAMAGE as error:
         raise DataError(f"cannot be read as Parquet: {error}", path=path) from error
     with file:
         known = [name for name in SCHEMA.names if name in file.schema_arrow.names]
@@ -37,8 +39,8 @@ def read(path: Path) -> Iterator[Document]:
             if name not in known:
                 raise DataError(f"expected a column {name!r}, found {', '.join(file.schema_arrow.names)}", path=path)
         number = 0
-        for batch in _batches(file, known, path):
-            for row in batch.to_pylist():
+        for rows in _batches(file, known, path):
+            for row in rows:
                 number += 1
                 with placed(path, number):
                     yield document_from_outside(row)
@@ -51,10 +53,14 @@ def write(documents: Iterable[Document], path: Path) -> None:
         DataError: text that UTF-8 cannot hold, or a file that cannot be written.
     """
     rest = iter(documents)
-    with replacing(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+    with replacing(path) as file, _writer(file) as writer:
         while chunk := list(islice(rest, _ROWS)):
             with placed(path):
                 writer.write_table(_table(chunk))
+
+
+def _writer(file: IO[bytes]) -> pq.ParquetWriter:
+    return pq.ParquetWriter(file, SCHEMA, compression="zstd", write_page_checksum=True)
 
 
 def _table(documents: list[Document]) -> pa.Table:
@@ -64,8 +70,9 @@ def _table(documents: list[Document]) -> pa.Table:
         raise DataError(f"documents {documents[0].id!r} to {documents[-1].id!r}: UTF-8 cannot hold: {error}") from error
 
 
-def _batches(file: pq.ParquetFile, columns: list[str], path: Path) -> Iterator[pa.RecordBatch]:
+def _batches(file: pq.ParquetFile, columns: list[str], path: Path) -> Iterator[list[dict[str, Any]]]:
     try:
-        yield from file.iter_batches(batch_size=_ROWS, columns=columns)
-    except (OSError, pa.ArrowException) as error:
+        for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
+            yield batch.to_pylist()
+    except _DAMAGE as error:
         raise DataError(f"is a damaged Parquet file: {error}", path=path) from error
