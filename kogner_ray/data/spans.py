@@ -106,6 +106,26 @@ class Document:
         return replace(self, entities=tuple(entities))
 
 
+def relabel(
+    document: Document, type_names: Mapping[str, str], annotated_types: Iterable[str] | None = None
+) -> Document:
+    """The same document with other type names.
+
+    Args:
+        document: any document.
+        type_names: new name of each type to rename; others stay.
+        annotated_types: what was annotated exhaustively, in new names, if the document itself does not say.
+    """
+    own = document.annotated_types
+    if own is not None:
+        annotated_types = dict.fromkeys(type_names.get(kind, kind) for kind in own)
+    return replace(
+        document,
+        entities=tuple(replace(e, type=type_names.get(e.type, e.type)) for e in document.entities),
+        annotated_types=None if annotated_types is None else tuple(annotated_types),
+    )
+
+
 _ATTRIBUTES = pa.map_(pa.string(), pa.string())
 _STRETCH = pa.struct([("start", pa.int64()), ("end", pa.int64())])
 _ENTITY = pa.struct(
