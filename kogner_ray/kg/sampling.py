@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,17 @@ class Block:
         return Block(self.nodes, self.n_targets, *moved)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # DGL's seed is of a stream a thread, but which thread samples which node is left to chance
+    threads = dgl.utils.get_num_threads()
+    dgl.utils.set_num_threads(1)
+    try:
+        yield
+    finally:
+        dgl.utils.set_num_threads(threads)
+
+
 class BlockSampler:
     """Draws the blocks that a model of `len(fanouts)` layers needs to compute some nodes."""
 
@@ -55,8 +67,9 @@ class BlockSampler:
 
         The same seed (below 2^31) draws the same blocks, whatever was drawn before.
         """
-        dgl.seed(seed)
-        _, _, blocks = self._sampler.sample_blocks(self._graph, nodes)
+        with _one_thread():
+            dgl.seed(seed)
+            _, _, blocks = self._sampler.sample_blocks(self._graph, nodes)
         return [self._block(block) for block in blocks]
 
     def _block(self, block: dgl.DGLGraph) -> Block:

@@ -6,6 +6,7 @@ start anew beside them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -140,7 +141,8 @@ def _save(matrix: torch.Tensor, path: Path) -> None:
         save_file({"features": matrix.contiguous()}, partial)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise CheckpointError(f"{path}: could not be written: {error}") from error
 
 

@@ -47,20 +47,28 @@ class TextConfig(Config):
 
 
 class TextEncoder:
-    """One actor of the pool: rows and texts in, rows and embeddings out."""
+    """One actor of the pool: rows, texts and their lengths in, rows and embeddings out."""
 
     def __init__(self, config: TextConfig, max_tokens: int) -> None:
         """Load the encoder."""
         self._encoder, self._tokenizer = load_encoder(config.encoder).eval(), load_tokenizer(config.encoder)
         if config.actor_gpus:
             self._encoder.to("cuda")
-        self._max_tokens, self._bf16 = max_tokens, config.bf16
+        self._config, self._max_tokens = config, max_tokens
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Add `z`, (B, D) float32, in place of `text`."""
-        texts = [str(text) for text in batch["text"]]
-        z = encode_texts(self._encoder, self._tokenizer, texts, max_tokens=self._max_tokens, bf16=self._bf16)
-        return {"row": batch["row"], "z": z.numpy()}
+        """`row` and, in another order than they came, `z`, (B, D) float32."""
+        order, parts = [], []
+        for rows in length_batches(
+            np.minimum(batch["length"], self._max_tokens), batch_tokens=self._config.batch_tokens
+        ):
+            order.append(rows)
+            parts.append(self.encode([str(batch["text"][row]) for row in rows]).numpy())
+        return {"row": batch["row"][np.concatenate(order)], "z": np.concatenate(parts)}
+
+    def encode(self, texts: list[str]) -> torch.Tensor:
+        """Embeddings of one padded batch, (B, D)."""
+        return encode_texts(self._encoder, self._tokenizer, texts, max_tokens=self._max_tokens, bf16=self._config.bf16)
 
 
 def describe_entities(nodes: pa.Table, config: TextConfig) -> EntityTexts:
@@ -95,19 +103,20 @@ def _here(texts: EntityTexts, config: TextConfig) -> Iterator[tuple[Any, Any]]:
     with Progress(transient=True) as progress:
         bar = progress.add_task("text", total=len(lengths))
         for rows in length_batches(lengths, batch_tokens=config.batch_tokens):
-            yield rows, actor({"row": rows, "text": [texts.texts[row] for row in rows]})["z"]
+            yield rows, actor.encode([texts.texts[row] for row in rows]).numpy()
             progress.advance(bar, len(rows))
 
 
 def _pooled(texts: EntityTexts, config: TextConfig) -> Iterator[tuple[Any, Any]]:
     order = np.argsort(-texts.lengths, kind="stable")
-    table = pa.table({"row": order, "text": pa.array([texts.texts[row] for row in order], pa.string())})
+    columns = {"row": order, "length": texts.lengths[order], "text": [texts.texts[row] for row in order]}
+    table = pa.table(columns)
     # neighbours are of like length, so batches within a block carry little padding
     blocks = [table.slice(start, _BLOCK_ROWS).combine_chunks() for start in range(0, len(order), _BLOCK_ROWS)]
     encoded = ray.data.from_arrow(blocks).map_batches(
         TextEncoder,
         fn_constructor_args=(config, texts.max_tokens),
-        batch_size=max(1, config.batch_tokens // texts.max_tokens),
+        batch_size=_BLOCK_ROWS,
         compute=ActorPoolStrategy(min_size=1, max_size=config.actors),
         num_cpus=config.actor_cpus,
         num_gpus=config.actor_gpus,

@@ -123,7 +123,8 @@ def transr_loop(job: dict[str, Any]) -> None:
             (n_pairs,) = session.sum(corruption.entities.numel())
             (loss / n_pairs).backward()
             session.sum_gradients(model.parameters())
-            optimiser.step()
+            with torch.sparse.check_sparse_tensor_invariants(enable=False):  # said aloud, else torch warns
+                optimiser.step()
             model.renormalise(model.entities.weight.grad.coalesce().indices()[0])
             total, pairs = total + loss.item(), pairs + corruption.entities.numel()
         total, pairs = session.sum(total, pairs)

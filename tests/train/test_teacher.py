@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from kogner_ray.config import load_config, make_config
+from kogner_ray.errors import CheckpointError, ConfigError, DataError
+from kogner_ray.kg.embeddings import read_entity_table
+from kogner_ray.kg.partition import PartitionConfig, write_partitions
+from kogner_ray.kg.tables import EDGE_SCHEMA, NODE_SCHEMA, KnowledgeGraph, read_kg
+from kogner_ray.train.graph import GraphConfig
+from kogner_ray.train.modalities import RunPlace, make_graph, make_logic
+from kogner_ray.train.ownership import Ownership
+from kogner_ray.train.session import Session, run_training, stream_seed
+from kogner_ray.train.teacher import TeacherConfig, train_teacher
+from kogner_ray.train.text import TextConfig, describe_entities, encode_entities
+from kogner_ray.train.transr import TransRConfig, TransRTask, _batches, transr_loop
+
+TRANSR = TransRConfig(entity_dim=16, relation_dim=12, epochs=12, batch_size=64, negatives=4)
+GRAPH = GraphConfig(hidden=16, heads=2, fanouts=(4, 4), epochs=8, batch_size=32, lr=5e-3, baselines=True)
+NO_TEXT = TextConfig(enabled=False)
+
+
+@pytest.fixture(scope="module")
+def kg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drugs bind genes of their own group, genes cause diseases of theirs: 4 groups of 12 nodes of 3 types."""
+    rng = np.random.default_rng(0)
+    nodes, edges = [], []
+    for kind, words in (("drug", "statin inhibitor"), ("gene", "kinase receptor"), ("disease", "syndrome disorder")):
+        for i in range(48):
+            name = f"{words.split()[i % 2]} {kind[:2]}{i}"
+            nodes.append(
+                {"id": f"{kind}{i}", "name": name, "type": kind, "synonyms": [f"alias {i}"], "description": ""}
+            )
+    for relation, head, tail in (
+        ("binds", "drug", "gene"),
+        ("causes", "gene", "disease"),
+        ("interacts", "gene", "gene"),
+    ):
+        for i in range(48):
+            others = 4 * rng.choice(12, 6, replace=False) + i % 4
+            edges += [{"head": f"{head}{i}", "relation": relation, "tail": f"{tail}{j}"} for j in others]
+    tables = pa.Table.from_pylist(nodes, NODE_SCHEMA), pa.Table.from_pylist(edges, EDGE_SCHEMA)
+    return KnowledgeGraph(*tables).write(tmp_path_factory.mktemp("kg"))
+
+
+def place_of(kg_folder: Path, output: Path, *, seed: int = 0, workers: int = 0, n_parts: int = 0) -> RunPlace:
+    return RunPlace(kg_folder, {}, output, n_parts, workers, seed)
+
+
+def make(modality: str, kg_folder: Path, place: RunPlace) -> Any:
+    kg = read_kg(kg_folder)
+    return make_logic(kg, TRANSR, place) if modality == "logic" else make_graph(kg, GRAPH, place, text=None)
+
+
+def losses(output: Path) -> list[float]:
+    (path,) = output.glob("*/metrics.jsonl")
+    return [json.loads(line)["loss"] for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("modality", ["graph", "logic"])
+class TestTrainedTeacher:
+    """The contract of both trained teachers."""
+
+    def test_learns_what_is_there(self, modality: str, kg_folder: Path, tmp_path: Path) -> None:
+        made = make(modality, kg_folder, place_of(kg_folder, tmp_path))
+        history = losses(tmp_path)
+        assert history[-1] < 0.7 * history[0]
+        assert made.matrix.shape == (144, 16)
+        if modality == "graph":
+            assert made.metrics["accuracy"] > made.metrics["baselines"]["majority"]["accuracy"] + 0.3
+        else:
+            task = TransRTask.of(read_kg(kg_folder), TRANSR, seed=0)
+            assert made.metrics["mrr"] > 2 * task.evaluate(task.model(TRANSR, seed=0)).metrics()["mrr"]
+
+    def test_is_seeded(self, modality: str, kg_folder: Path, tmp_path: Path) -> None:
+        first, again, other = (
+            make(modality, kg_folder, place_of(kg_folder, tmp_path / name, seed=seed))
+            for name, seed in (("a", 1), ("b", 1), ("c", 2))
+        )
+        assert torch.equal(first.matrix, again.matrix)
+        assert first.metrics == again.metrics
+        assert not torch.equal(first.matrix, other.matrix)
+
+    def test_goes_on_where_it_was_stopped(self, modality: str, kg_folder: Path, tmp_path: Path) -> None:
+        place = place_of(kg_folder, tmp_path)
+        undisturbed, history = make(modality, kg_folder, place), losses(tmp_path)
+        (newest,) = tmp_path.glob(f"*/checkpoint_{len(history):06d}")
+        shutil.rmtree(newest)  # as if killed in the last epoch
+        (newest.parent / f".{newest.name}.partial").mkdir()  # while writing
+        resumed = make(modality, kg_folder, place)
+        assert torch.equal(undisturbed.matrix, resumed.matrix)
+        assert losses(tmp_path) == history
+
+    def test_a_finished_run_is_not_run_again(self, modality: str, kg_folder: Path, tmp_path: Path) -> None:
+        first = make(modality, kg_folder, place_of(kg_folder, tmp_path))
+        (metrics,) = tmp_path.glob("*/metrics.jsonl")
+        seconds = metrics.read_text()
+        again = make(modality, kg_folder, place_of(kg_folder, tmp_path))
+        assert torch.equal(first.matrix, again.matrix)
+        assert metrics.read_text() == seconds
+
+    def test_parts_teach_too(self, modality: str, kg_folder: Path, tmp_path: Path) -> None:
+        made = make(modality, kg_folder, place_of(kg_folder, tmp_path, n_parts=3))
+        history = losses(tmp_path)
+        assert history[-1] < 0.7 * history[0]
+        assert torch.isfinite(made.matrix).all()
+
+
+@pytest.mark.parametrize("n_parts", [None, 5])
+def test_every_triple_and_node_has_one_owner(n_parts: int | None, kg_folder: Path, tmp_path: Path) -> None:
+    kg = read_kg(kg_folder)
+    if n_parts:
+        write_partitions(kg, tmp_path / "parts", PartitionConfig(n_parts=n_parts, add_reverse=True))
+    folder = str(tmp_path / "parts") if n_parts else None
+    ranks = [Ownership(kg, Session(tmp_path, rank, 2, local=True), parts=folder) for rank in range(2)]
+    nodes, triples = np.arange(kg.n_nodes), np.unique(kg.triples, axis=0)
+    assert sorted(np.concatenate([rank.nodes(nodes) for rank in ranks])) == nodes.tolist()
+    owned = np.concatenate([rank.triples(triples) for rank in ranks])
+    np.testing.assert_array_equal(np.unique(owned, axis=0), triples)
+    assert len(owned) == len(triples)
+    for rank in ranks:  # a rank has all in-edges of its own nodes
+        graph, whole = rank.graph(), np.concatenate([kg.triples[:, 2], kg.triples[:, 0]])
+        mine = rank.nodes(nodes)
+        np.testing.assert_array_equal(graph.in_degrees(torch.from_numpy(mine)), np.bincount(whole, minlength=144)[mine])
+
+
+def test_two_workers_and_a_killed_one(kg_folder: Path, tmp_path: Path, ray_cluster: None) -> None:
+    """Two workers do what summing their gradients by hand does, although one is killed on the way."""
+    place = place_of(kg_folder, tmp_path, workers=2)
+    killed: list[int] = []
+    killer = threading.Thread(target=_kill_a_worker, args=(tmp_path, killed), daemon=True)
+    killer.start()
+    kg = read_kg(kg_folder)
+    snapshot = run_training(transr_loop, place.job(kg, TRANSR), folder=tmp_path / "run", workers=2)
+    killer.join(timeout=1)
+    assert killed, "the run ended before a worker was killed"
+    assert [record["epoch"] for record in snapshot.history] == list(range(1, TRANSR.epochs + 1))
+
+    expected = _two_ranks_by_hand(TransRTask.of(kg, TRANSR, seed=0))
+    assert [record["loss"] for record in snapshot.history] == pytest.approx(expected, rel=1e-3)
+
+
+def _two_ranks_by_hand(task: TransRTask) -> list[float]:
+    model, negatives = task.model(TRANSR, seed=0), task.negatives(TRANSR)
+    optimiser = torch.optim.Adagrad(model.parameters(), lr=TRANSR.lr)
+    shares = [torch.from_numpy(task.train[rank::2]) for rank in range(2)]
+    n_steps = -(-len(shares[0]) // 32)
+    history = []
+    for epoch in range(TRANSR.epochs):
+        generators = [torch.Generator().manual_seed(stream_seed(0, epoch, rank)) for rank in range(2)]
+        batches = [
+            _batches(mine, share=32, n_steps=n_steps, generator=g) for mine, g in zip(shares, generators, strict=True)
+        ]
+        total = n_pairs = 0.0
+        for both in zip(*batches, strict=True):
+            optimiser.zero_grad()
+            drawn = [negatives.corrupt(b, n_negatives=4, generator=g) for b, g in zip(both, generators, strict=True)]
+            size = sum(corruption.entities.numel() for corruption in drawn)
+            for batch, corruption in zip(both, drawn, strict=True):
+                loss = model.score_pairs(batch, corruption).margin_loss(TRANSR.margin)
+                (loss / size).backward()
+                total += loss.item()
+            optimiser.step()
+            model.renormalise(torch.arange(task.n_entities))
+            n_pairs += size
+        history.append(total / n_pairs)
+    return history
+
+
+def _kill_a_worker(folder: Path, killed: list[int]) -> None:
+    metrics = folder / "run" / "metrics.jsonl"
+    while not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 3):
+        time.sleep(0.02)
+    for pid in _descendants("ray::RayTrainWorker")[:1]:
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
+
+
+def _descendants(title: str) -> list[int]:
+    """Processes below this one whose title starts with `title`."""
+    parents, titles = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it may be gone by now
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            titles[int(folder.name)] = (folder / "cmdline").read_text()
+
+    def below(pid: int) -> bool:
+        while pid in parents and pid != os.getpid():
+            pid = parents[pid]
+        return pid == os.getpid()
+
+    return [pid for pid, text in titles.items() if text.startswith(title) and below(pid)]
+
+
+def test_a_pool_of_actors_encodes_as_this_process_does(kg_folder: Path, ray_cluster: None) -> None:
+    nodes = read_kg(kg_folder).nodes.slice(0, 40)
+    config = TextConfig(actors=1, actor_cpus=0.5)
+    texts = describe_entities(nodes, config)
+    pooled, here = (encode_entities(texts, config, local=local) for local in (False, True))
+    torch.testing.assert_close(pooled, here, rtol=1e-4, atol=1e-5)
+
+
+def test_the_entity_table_holds_all_three_and_says_how(kg_folder: Path, tmp_path: Path) -> None:
+    config = TeacherConfig(kg=kg_folder, output=tmp_path / "run", graph=GRAPH, transr=TRANSR)
+    report = train_teacher(config)
+    table = read_entity_table(report.table)
+    assert {name: tuple(m.shape) for name, m in table.matrices.items()} == {
+        "text": (144, 384),
+        "graph": (144, 16),
+        "logic": (144, 16),
+    }
+    assert table.entities["id"].to_pylist() == read_kg(kg_folder).ids
+    assert not report.skipped
+    assert set(report.metrics["graph"]["baselines"]) == {"majority", "relations_only", "text_only"}
+    assert table.provenance["config"]["transr"]["epochs"] == TRANSR.epochs
+    assert table.provenance["metrics"]["logic"]["mrr"] == report.metrics["logic"]["mrr"]
+    assert set(table.provenance["kg_sha256"]) == {"nodes.parquet", "edges.parquet"}
+    started = time.perf_counter()
+    again = train_teacher(config)
+    assert again.metrics == report.metrics
+    assert time.perf_counter() - started < 10
+    assert torch.equal(read_entity_table(again.table).stacked(), table.stacked())
+
+
+def test_one_type_leaves_out_the_graph_alone(tmp_path: Path, kg_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kg = read_kg(kg_folder)
+    types = pa.array(["thing"] * kg.n_nodes)
+    KnowledgeGraph(kg.nodes.set_column(2, "type", types), kg.edges).write(tmp_path / "kg")
+    report = train_teacher(TeacherConfig(kg=tmp_path / "kg", output=tmp_path / "run", text=NO_TEXT, transr=TRANSR))
+    assert list(read_entity_table(report.table).matrices) == ["logic"]
+    assert "at least two classes" in report.skipped["graph"]
+    assert "graph is left out" in caplog.text
+
+
+def test_no_edges_leave_the_text(tmp_path: Path, kg_folder: Path) -> None:
+    kg = read_kg(kg_folder)
+    KnowledgeGraph(kg.nodes.slice(0, 20), kg.edges.slice(0, 0)).write(tmp_path / "kg")
+    report = train_teacher(TeacherConfig(kg=tmp_path / "kg", output=tmp_path / "run"))
+    assert list(read_entity_table(report.table).matrices) == ["text"]
+    assert report.skipped["logic"] == report.skipped["graph"] == "the knowledge graph has no edges"
+
+
+def test_nothing_to_teach_is_an_error(tmp_path: Path, kg_folder: Path) -> None:
+    off = {"enabled": False}
+    config = make_config(TeacherConfig, {"kg": kg_folder, "output": tmp_path, "text": off, "graph": off, "transr": off})
+    with pytest.raises(DataError, match="no modality is left"):
+        train_teacher(config)
+
+
+def test_an_unwritable_output_leaves_nothing_behind(tmp_path: Path, kg_folder: Path) -> None:
+    (tmp_path / "run").write_text("a file where the folder should be")
+    config = TeacherConfig(kg=kg_folder, output=tmp_path / "run", text=NO_TEXT, graph=GRAPH, transr=TRANSR)
+    with pytest.raises(CheckpointError, match="run"):
+        train_teacher(config)
+
+
+def test_settings_are_strict(tmp_path: Path) -> None:
+    base = ["kg=a", "output=b"]
+    with pytest.raises(ConfigError, match="did you mean 'margin'"):
+        load_config(TeacherConfig, overrides=[*base, "transr.margn=1"])
+    with pytest.raises(ConfigError, match="one fanout a layer"):
+        load_config(TeacherConfig, overrides=[*base, "graph.fanouts=[5]"])
