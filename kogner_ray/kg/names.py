@@ -18,7 +18,7 @@ import pyarrow as pa
 NAME, SYNONYM = 0, 1
 """Kinds of a name match, best first."""
 WHOLE_ID, ALIAS, BARE_ID, LOCAL_ID = 0, 1, 2, 3
-"""Kinds of an id match, best first: the node's id, another full id of it, an own id that never had a prefix, an id whose
+"""Kinds of an id match, best first: the node's id, another full id of it, an id that never had a prefix, an id whose
 prefix was cut off."""
 
 ID_COLUMNS = ("curie", "xrefs", "xref", "cluster")

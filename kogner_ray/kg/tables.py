@@ -111,14 +111,30 @@ def check_kg(kg: KnowledgeGraph, *, where: Path | None = None) -> None:
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     if len(repeated):
         first = repeated[0]["values"].as_py()
-        raise DataError(f"{len(repeated)} node ids occur more than once, first {first!r}; expected unique ids", path=where)
+        message = f"{len(repeated)} node ids occur more than once, first {first!r}; expected unique ids"
+        raise DataError(message, path=where)
     for column in ("head", "tail"):
         outside = pc.invert(pc.is_in(kg.edges[column], value_set=ids.combine_chunks()))
         n_outside = pc.sum(outside).as_py() or 0
         if n_outside:
             row = pc.index(outside, True).as_py()
             value = kg.edges[column][row].as_py()
-            raise DataError(f"{n_outside} edges have a {column} that is no node, first {value!r}", path=where, line=row + 1)
+            message = f"{n_outside} edges have a {column} that is no node, first {value!r}"
+            raise DataError(message, path=where, line=row + 1)
+
+
+REVERSE = "reverse "
+"""Prefix of the name of a reversed relation."""
+
+
+def with_reverse(triples: npt.NDArray[np.int64], n_relations: int) -> npt.NDArray[np.int64]:
+    """(E, 3) triples and, after them, each reversed with its relation shifted by `n_relations`: (2E, 3)."""
+    return np.concatenate([triples, triples[:, ::-1] + np.array([0, n_relations, 0])])
+
+
+def reversed_names(relations: list[str]) -> list[str]:
+    """Relation names followed by those of the reversed relations."""
+    return [*relations, *(REVERSE + name for name in relations)]
 
 
 _FILES = (("nodes", NODE_SCHEMA), ("edges", EDGE_SCHEMA))
@@ -126,7 +142,7 @@ _FILES = (("nodes", NODE_SCHEMA), ("edges", EDGE_SCHEMA))
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     if not path.is_file():
-        raise DataError(f"no such file; expected a folder with nodes.parquet and edges.parquet", path=path)
+        raise DataError("no such file; expected a folder with nodes.parquet and edges.parquet", path=path)
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
