@@ -24,13 +24,12 @@ import yaml
 from pydantic import Field
 
 from kogner_ray.config import Config
-from kogner_ray.data.corpora import read_corpus
 from kogner_ray.data.spans import Document, from_table, to_table
 from kogner_ray.data.splits import find_leaks
 from kogner_ray.encoder import load_tokenizer
 from kogner_ray.errors import ConfigError
 from kogner_ray.evaluate import EvaluateSettings, Evaluation, evaluate
-from kogner_ray.kg.coverage import coverage
+from kogner_ray.kg.coverage import CoverageReport, coverage
 from kogner_ray.kg.embeddings import MODALITIES, EntityTable
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -41,7 +40,7 @@ from kogner_ray.train.feed import feed
 from kogner_ray.train.figures import draw_curves
 from kogner_ray.train.provenance import provenance
 from kogner_ray.train.session import Workers, fit
-from kogner_ray.train.sources import CorpusConfig, KgConfig, corpus_paths, entity_table
+from kogner_ray.train.sources import CorpusConfig, KgConfig, entity_table, read_splits, split_files
 from kogner_ray.train.student import LossConfig, TrainConfig, student_loop
 
 _LOG = logging.getLogger(__name__)
@@ -99,7 +98,7 @@ class DistillReport:
     test: Evaluation | None
     baseline: Evaluation | None
     census: Mapping[str, int]
-    coverage: Mapping[str, Any] | None
+    coverage: CoverageReport | None
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class _Corpus:
     train: ray.data.Dataset
     splits: dict[str, list[Document]]
     types: dict[str, str]
-    leaks: dict[str, Any]
+    leaks: list[str]
 
 
 def distill(config: DistillConfig) -> DistillReport:
@@ -125,14 +124,14 @@ def distill(config: DistillConfig) -> DistillReport:
     coverage_report = None
     if table is not None:
         linker = Linker.from_table(table.entities, config.kg.linker)
-        coverage_report = coverage(corpus.splits["train"], linker).as_dict()
-        if not coverage_report["all"]["linked"]:
+        coverage_report = coverage(corpus.splits["train"], linker)
+        if not coverage_report.total.linked:
             _LOG.warning("no mention of the corpus links to the KG: training goes on with L_lang alone")
     baseline = None
     if config.compare:
         baseline = _train(config, corpus, None, config.output / "no_kg")[1]
     finished, test, census = _train(config, corpus, table, config.output / "student")
-    origin = provenance(config, corpus=corpus_paths(config.corpus), table=table) | {"leaks": corpus.leaks}
+    origin = provenance(config, corpus=split_files(config.corpus), table=table) | {"leaks": corpus.leaks}
     origin["test"] = None if test is None else test.as_dict()
     checkpoint = write_checkpoint(
         replace(finished, entities=table, provenance=origin), config.output / "checkpoint"
@@ -162,19 +161,16 @@ def _claim(config: DistillConfig) -> None:
 
 
 def _read_corpus(config: CorpusConfig) -> _Corpus:
-    paths = corpus_paths(config)
-    datasets = {split: read_corpus(files, config.format) for split, files in paths.items() if files}
-    if config.limit is not None:
-        datasets["train"] = datasets["train"].limit(config.limit)
+    datasets = read_splits(config)
     splits = {split: _documents(dataset) for split, dataset in datasets.items()}
-    leaks = find_leaks(splits)
-    if leaks and not config.allow_leaks:
-        _LOG.warning("%s", leaks.summary())
+    leaks = find_leaks(splits, strict=config.strict_splits)
+    for leak in leaks.leaks:
+        _LOG.warning("%s", leak)
     found = sorted({entity.type for document in splits["train"] for entity in document.entities})
     types = dict(config.types) if config.types is not None else {name: name for name in found}
     if not types:
         raise ConfigError("the training corpus has no annotation, so there is no entity type to train")
-    return _Corpus(datasets["train"], splits, types, leaks.as_dict())
+    return _Corpus(datasets["train"], splits, types, [str(leak) for leak in leaks.leaks])
 
 
 def _train(
@@ -230,7 +226,7 @@ def _write_report(report: DistillReport, origin: Mapping[str, Any], folder: Path
         "checkpoint": str(report.checkpoint),
         **{name: None if found is None else found.as_dict() for name, found in scores.items()},
         "census": dict(report.census),
-        "coverage": report.coverage,
+        "coverage": None if report.coverage is None else report.coverage.as_dict(),
         "provenance": dict(origin),
     }
     partial = folder / ".report.json.partial"

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import ray.data
+
 from kogner_ray.config import Config
 from kogner_ray.data import catalog
+from kogner_ray.data.corpora import read_corpus
+from kogner_ray.data.spans import to_table
 from kogner_ray.embedded import corpus_files, kg_files
 from kogner_ray.errors import ConfigError
 from kogner_ray.kg.embeddings import EntityTable, read_entity_table
-from kogner_ray.kg.formats import read_any
+from kogner_ray.kg.formats import Format, read_any
 from kogner_ray.kg.linking import LinkerConfig
+from kogner_ray.kg.tables import KnowledgeGraph
 from kogner_ray.train.graph import GraphConfig
 from kogner_ray.train.teacher import TeacherConfig, train_teacher
 from kogner_ray.train.text import TextConfig
 from kogner_ray.train.transr import TransRConfig
+
+_LOG = logging.getLogger(__name__)
 
 EMBEDDED = "embedded"
 SPLITS = ("train", "dev", "test")
@@ -33,7 +41,7 @@ class CorpusConfig(Config):
         types: entity types to train, with the text that the label encoder reads for each; None takes all types of the
             training split under their own names.
         limit: use only the first so many training documents.
-        allow_leaks: go on when a document or sentence occurs in two splits (the run reports it either way).
+        strict_splits: stop when a document or sentence occurs in two splits, instead of reporting it.
     """
 
     name: str | None = None
@@ -43,7 +51,7 @@ class CorpusConfig(Config):
     format: str | None = None
     types: Mapping[str, str] | None = None
     limit: int | None = None
-    allow_leaks: bool = False
+    strict_splits: bool = False
 
 
 class KgConfig(Config):
@@ -63,7 +71,7 @@ class KgConfig(Config):
 
     source: str | None = None
     nodes: str | None = None
-    format: str | None = None
+    format: Format | None = None
     entity_table: str | None = None
     linker: LinkerConfig = LinkerConfig()
     text: TextConfig = TextConfig()
@@ -72,18 +80,37 @@ class KgConfig(Config):
     n_parts: int = 0
 
 
-def corpus_paths(config: CorpusConfig) -> dict[str, list[Path]]:
+def read_splits(config: CorpusConfig) -> dict[str, ray.data.Dataset]:
+    """Documents of each split, as rows of `kogner_ray.data.spans.SCHEMA`.
+
+    Raises:
+        ConfigError: no training files are named, a file does not exist, or the catalog has no such corpus.
+        DownloadError: a catalog file could not be fetched.
+        DataError: a file is malformed.
+    """
+    if config.name not in (None, EMBEDDED):
+        catalog.get(config.name, progress=True)
+        splits = [split for split in catalog.corpus_files(config.name) if split in SPLITS]
+        tables = {split: to_table(catalog.read_split(config.name, split)) for split in splits}
+        datasets = {split: ray.data.from_arrow(table) for split, table in tables.items()}
+    else:
+        paths = split_files(config)
+        datasets = {split: read_corpus(files, config.format) for split, files in paths.items() if files}
+    if config.limit is not None:
+        datasets["train"] = datasets["train"].limit(config.limit)
+    return datasets
+
+
+def split_files(config: CorpusConfig) -> dict[str, list[Path]]:
     """Files of each split.
 
     Raises:
         ConfigError: no training files are named, or a file does not exist.
-        DownloadError: a catalog file could not be fetched.
     """
     if config.name == EMBEDDED:
         return {split: [path] for split, path in corpus_files().items()}
     if config.name is not None:
-        catalog.get(config.name)
-        return {split: [path] for split, path in catalog.corpus_files(config.name).items()}
+        return {split: [path] for split, path in catalog.corpus_files(config.name).items() if split in SPLITS}
     paths = {split: [Path(path) for path in getattr(config, split)] for split in SPLITS}
     if not paths["train"]:
         raise ConfigError("corpus: name a corpus (corpus.name) or its training files (corpus.train)")
@@ -106,13 +133,16 @@ def entity_table(config: KgConfig, *, folder: Path, num_workers: int, seed: int)
     return read_entity_table(folder / "entities")
 
 
-def _read_source(config: KgConfig):  # type: ignore[no-untyped-def]
+def _read_source(config: KgConfig) -> KnowledgeGraph:
     assert config.source is not None
     source, nodes, format = Path(config.source), config.nodes, config.format
     if config.source == EMBEDDED:
         files = kg_files()
         source, nodes = files["edges"], str(files["nodes"])
     elif config.source.startswith("catalog:"):
-        source = catalog.get(config.source.removeprefix("catalog:"))
-    kg, _ = read_any(source, nodes=nodes, format=format)  # type: ignore[arg-type]
+        files = catalog.get(config.source.removeprefix("catalog:"), progress=True)
+        source, nodes = files["edges"], str(files["nodes"])
+    kg, report = read_any(source, nodes=nodes, format=format)
+    if report.issues:
+        _LOG.warning("%s: %s", source, report.summary())
     return kg

@@ -1,0 +1,179 @@
+"""The `kogner` command: the same functions as the jobs, for the terminal."""
+
+import json
+import logging
+import sys
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Optional, TypeVar
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from kogner_ray.config import Config, load_config
+from kogner_ray.errors import KognerError
+
+app = typer.Typer(
+    help="Knowledge-graph-distilled, open-type biomedical NER on Ray.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+data_app = typer.Typer(help="Public corpora and knowledge graphs: list, download, convert.", no_args_is_help=True)
+kg_app = typer.Typer(help="Knowledge graphs: build the canonical tables, look at coverage.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(kg_app, name="kg")
+
+ConfigFile = Annotated[Optional[Path], typer.Option("--config", "-c", help="YAML file; defaults without one.")]
+Overrides = Annotated[
+    Optional[list[str]], typer.Option("--set", help="Override a setting: --set train.epochs=3 (repeatable).")
+]
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+console = Console()
+
+
+@app.command()
+def distill(config: ConfigFile = None, set_: Overrides = None) -> None:
+    """Train a student with a KG and evaluate it; without a config, the embedded KG and corpus."""
+    from kogner_ray.train.cluster import start_ray
+    from kogner_ray.train.distill import DistillConfig, distill as run
+    from kogner_ray.train.show import show_report
+
+    settings = _load(DistillConfig, config, set_)
+    start_ray()
+    show_report(run(settings), console)
+
+
+@app.command("train-teacher")
+def train_teacher(config: ConfigFile = None, set_: Overrides = None) -> None:
+    """Train the teacher on a KG folder and write the entity table H."""
+    from kogner_ray.train.cluster import start_ray
+    from kogner_ray.train.teacher import TeacherConfig, train_teacher as run
+
+    settings = _load(TeacherConfig, config, set_)
+    start_ray()
+    _print_json(run(settings))
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    corpus: Annotated[list[str], typer.Argument(help="Annotated files, or one catalog name such as bc5cdr.")],
+    split: Annotated[str, typer.Option(help="Split of a catalog corpus.")] = "test",
+    format: Annotated[Optional[str], typer.Option(help="Format of the files; guessed by default.")] = None,
+    types: Annotated[Optional[str], typer.Option(help="Comma-separated types; the checkpoint's by default.")] = None,
+    threshold: Annotated[float, typer.Option(help="Probability that a span must exceed.")] = 0.5,
+    nested: Annotated[bool, typer.Option(help="Let predictions nest.")] = False,
+    conll: Annotated[bool, typer.Option(help="Also print seqeval's CoNLL report (flat spans only).")] = False,
+    output: Annotated[Optional[Path], typer.Option(help="Also write the scores as JSON.")] = None,
+) -> None:
+    """Score a checkpoint on an annotated corpus: strict span P, R, F1 with a bootstrap interval."""
+    from kogner_ray.evaluate import EvaluateConfig, run_evaluation
+
+    values = {"checkpoint": checkpoint, "corpus": corpus, "split": split, "format": format, "nested": nested}
+    values |= {"types": types.split(",") if types else None, "threshold": threshold, "conll": conll, "output": output}
+    run_evaluation(EvaluateConfig.model_validate(values), console)
+
+
+@app.command()
+def tag(
+    text: Annotated[str, typer.Argument(help="Text to tag, or - to read it from stdin.")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.")],
+    types: Annotated[Optional[str], typer.Option(help="Comma-separated types; the checkpoint's by default.")] = None,
+    threshold: Annotated[float, typer.Option(help="Probability that a span must exceed.")] = 0.5,
+    nested: Annotated[bool, typer.Option(help="Keep entities within entities.")] = False,
+) -> None:
+    """Tag one text and print its entities as JSON lines."""
+    from kogner_ray.tagger import Tagger
+
+    source = sys.stdin.read() if text == "-" else text
+    wanted = types.split(",") if types else None
+    for entity in Tagger.load(checkpoint).tag(source, wanted, threshold=threshold, nested=nested):
+        sys.stdout.write(json.dumps(asdict(entity), ensure_ascii=False) + "\n")
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """What can be downloaded, with size, licence and content."""
+    from kogner_ray.data import catalog
+
+    table = Table("name", "kind", "MB", "licence", "content")
+    for entry in catalog.entries():
+        megabytes = sum(file.bytes for file in entry.files) / 1e6
+        table.add_row(entry.name, entry.kind, f"{megabytes:.1f}", entry.licence, entry.description)
+    console.print(table)
+
+
+@data_app.command("get")
+def data_get(
+    name: Annotated[str, typer.Argument(help="A name from `kogner data list`.")],
+    folder: Annotated[Optional[Path], typer.Option(help="Where to; by default the cache of this user.")] = None,
+) -> None:
+    """Download an entry, check its sha256, and state its licence and citation."""
+    from kogner_ray.data import catalog
+
+    entry = catalog.find(name)
+    place = catalog.get(name, folder)
+    console.print(f"{name}: {place}\nlicence: {entry.licence}\ncitation: {entry.citation}", highlight=False)
+
+
+@data_app.command("convert")
+def data_convert(
+    source: Annotated[Path, typer.Argument(help="File to read.")],
+    target: Annotated[Path, typer.Argument(help="File to write.")],
+    source_format: Annotated[Optional[str], typer.Option("--from", help="Format of the source; guessed.")] = None,
+    target_format: Annotated[Optional[str], typer.Option("--to", help="Format of the target; guessed.")] = None,
+) -> None:
+    """Convert a corpus between formats; what the target cannot hold is refused by name."""
+    from kogner_ray.data.formats import read_documents, write_documents
+
+    write_documents(read_documents(source, source_format), target, target_format)
+
+
+@kg_app.command("build")
+def kg_build(config: ConfigFile = None, set_: Overrides = None) -> None:
+    """Read a KG of any format into canonical tables, with a report of what was left out and why."""
+    from kogner_ray.kg.build import BuildKgConfig, build_kg
+
+    _print_json(build_kg(_load(BuildKgConfig, config, set_)))
+
+
+@kg_app.command("coverage")
+def kg_coverage(
+    kg: Annotated[Path, typer.Argument(help="Folder of canonical tables, or an entity table.")],
+    corpus: Annotated[Path, typer.Argument(help="Annotated file.")],
+    format: Annotated[Optional[str], typer.Option(help="Format of the corpus; guessed.")] = None,
+) -> None:
+    """Share of a corpus's mentions that link to a KG, by mention and by surface, per type."""
+    import pyarrow.parquet as pq
+
+    from kogner_ray.data.formats import read_documents
+    from kogner_ray.kg.coverage import coverage
+    from kogner_ray.kg.linking import Linker
+
+    nodes = kg / "nodes.parquet" if (kg / "nodes.parquet").is_file() else kg / "entities.parquet"
+    report = coverage(read_documents(corpus, format), Linker.from_table(pq.read_table(nodes)))
+    console.print(report.as_table())
+
+
+def main() -> None:
+    """Entry point: errors of the user's making are one line and exit code 1."""
+    if any(command in sys.argv for command in ("distill", "train-teacher")) and "--help" not in sys.argv:
+        from kogner_ray.train.cluster import with_process_settings
+
+        with_process_settings()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    try:
+        app()
+    except KognerError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _load(kind: type[ConfigT], path: Optional[Path], overrides: Optional[list[str]]) -> ConfigT:
+    return load_config(kind, path, overrides or [])
+
+
+def _print_json(report: Any) -> None:
+    values = asdict(report) if is_dataclass(report) and not isinstance(report, type) else report
+    sys.stdout.write(json.dumps(values, indent=2, default=str) + "\n")
