@@ -11,13 +11,19 @@ from kogner_ray.errors import CheckpointError
 
 
 @contextmanager
-def whole_folder(target: str | Path) -> Iterator[Path]:
-    """Yield an empty folder to write into; when the block ends well it becomes `target`, replacing an older one.
+def whole_folder(target: str | Path, *, marker: str | None = None) -> Iterator[Path]:
+    """Yield an empty folder to write into; when the block ends well it becomes `target`.
+
+    An older `target` is replaced; with `marker`, only if it is empty or holds that file, by which it is known to be an
+    output of this kind.
 
     Raises:
-        CheckpointError: the folder cannot be written (no permission, full disk); `target` is then as it was.
+        CheckpointError: `target` is something else, or cannot be written (no permission, full disk). It is then as it
+            was before.
     """
-    final = Path(target)
+    final = Path(target).resolve()
+    if marker is not None:
+        _refuse_foreign(final, marker)
     partial, older = (final.with_name(f".{final.name}.{state}") for state in ("partial", "older"))
     try:
         for leftover in (partial, older):
@@ -35,3 +41,12 @@ def whole_folder(target: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(older, ignore_errors=True)
+
+
+def _refuse_foreign(final: Path, marker: str) -> None:
+    if not final.exists() or (final / marker).is_file():
+        return
+    if not final.is_dir() or any(final.iterdir()):
+        raise CheckpointError(
+            f"{final}: expected a new or empty folder, or an older output with {marker}; nothing written"
+        )

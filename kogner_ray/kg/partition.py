@@ -141,7 +141,7 @@ def write_partitions(kg: KnowledgeGraph, folder: str | Path, config: PartitionCo
 
     Raises:
         ConfigError: more parts than nodes.
-        CheckpointError: the folder cannot be written.
+        CheckpointError: the folder cannot be written, or holds something else.
     """
     config = config or PartitionConfig()
     triples, relations, edge_rows = _edges_of(kg, config)
@@ -150,7 +150,7 @@ def write_partitions(kg: KnowledgeGraph, folder: str | Path, config: PartitionCo
     order = np.argsort(owner, kind="stable")
     counts = np.bincount(owner, minlength=config.n_parts)
     halos: list[int] = []
-    with whole_folder(folder) as partial:
+    with whole_folder(folder, marker="meta.json") as partial:
         for index, chosen in enumerate(np.split(order, np.cumsum(counts)[:-1])):
             part = _make_part(kg, index, assignment, triples[chosen], edge_rows[chosen])
             target = part_folder(partial, index)
