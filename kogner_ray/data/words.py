@@ -27,6 +27,6 @@ class Words:
 
 
 def split_words(text: str) -> Words:
-    """Split `text` at `\\w+(?:[-_]\\w+)*|\\S`; whitespace belongs to no word."""
+    r"""Split `text` at `\w+(?:[-_]\w+)*|\S`; whitespace belongs to no word."""
     matches = list(_WORD.finditer(text))
     return Words([m.group() for m in matches], [m.start() for m in matches], [m.end() for m in matches])

@@ -114,7 +114,7 @@ def write_documents(
         DataError: unknown format, or a file that cannot be written.
     """
     target = Path(path)
-    chosen = _named(format) if format else _by_ending(target)
+    chosen = _named(format) if format else by_ending(target)
     if chosen is None or chosen.write is None:
         writable = [entry.name for entry in FORMATS.values() if entry.write]
         raise DataError(f"no format to write it in; expected one of {', '.join(writable)}", path=target)
@@ -136,14 +136,15 @@ def detect(path: str | PathLike[str]) -> Format:
     with open_binary(target) as file:
         head = file.read(_PEEK).removeprefix(b"\xef\xbb\xbf")
     name = next((name for name, look in _LOOKS if look.match(head)), None)
-    found = FORMATS[name] if name else _by_ending(target)
+    found = FORMATS[name] if name else by_ending(target)
     if found is None:
         line = head.split(b"\n", 1)[0][:60]
         raise DataError(f"unknown format: expected one of {', '.join(FORMATS)}; it begins with {line!r}", path=target)
     return found
 
 
-def _by_ending(path: Path) -> Format | None:
+def by_ending(path: Path) -> Format | None:
+    """The format whose endings has that of `path` (before a `.gz`), or None."""
     ending = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     return next((entry for entry in FORMATS.values() if ending.lower() in entry.endings), None)
 
