@@ -1,7 +1,7 @@
 """Leaks between splits: the same document id, or the same text, in two of them.
 
-Texts are compared after Unicode NFKC, case folding and removal of all blanks, so that a sentence in another tokenisation
-is still the same. Very short texts ("RESULTS .", "1 .") recur by nature: they are counted apart.
+Texts are compared after Unicode NFKC, case folding and removal of all blanks, so that another tokenisation of a text
+is the same text. Very short texts ("RESULTS .", "1 .") recur by nature: they are counted apart.
 """
 
 from __future__ import annotations
