@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -61,7 +62,8 @@ class Link:
     Attributes:
         row: entity index.
         how: what matched.
-        n_candidates: distinct concepts that matched equally well; above 1 the link is ambiguous and `row` the first.
+        n_candidates: distinct concepts that matched equally well (`count_concepts`); above 1 the link is ambiguous, and
+            `row` is the best by type and degree.
         type_matches: the entity's type is compatible with the mention's.
     """
 
@@ -83,7 +85,7 @@ class Linker:
         """Link against `index`."""
         self.index = index
         self.config = config or LinkerConfig()
-        self._compatible: dict[str, frozenset[int] | None] = {}
+        self._ranks: dict[str, dict[int, int] | None] = {}
 
     @classmethod
     def from_table(cls, table: pa.Table, config: LinkerConfig | None = None) -> Linker:
@@ -111,20 +113,22 @@ class Linker:
         return self._make_link(by_name, "name", type) or self._make_link([row for row, _ in hits], "synonym", type)
 
     def candidates(self, surface: str, types: Iterable[str] | None = None) -> list[int]:
-        """Rows called `surface`, name matches first, then by degree.
+        """Rows called `surface`: name matches first, then those of an equal type, then by degree.
 
         With `types` (corpus or KG types), only rows compatible with one of them.
         """
         hits = self.index.rows_named(surface)
-        if types is not None:
-            kept = {row for type in types for row, _ in self._of_type(hits, type)}
-            hits = [(row, kind) for row, kind in hits if row in kept]
-        degrees = self.index.degrees
-        return [row for row, _ in sorted(hits, key=lambda hit: (hit[1], -int(degrees[hit[0]]), hit[0]))]
+        wanted = [""] if types is None else list(types)
+        order = {
+            row: min((kind, *self._preference(row, type)) for type in wanted)
+            for row, kind in hits
+            if types is None or any(self._fits(row, type) for type in wanted)
+        }
+        return sorted(order, key=lambda row: order[row])
 
     def compatible_types(self, type: str) -> list[str]:
         """KG types that a mention of `type` may link to; empty when it has no counterpart, so that all may."""
-        return [self.index.types[code] for code in sorted(self._codes(type) or ())]
+        return [self.index.types[code] for code in sorted(self._type_ranks(type) or ())]
 
     def _rows_with_id(self, concept: str, type: str) -> list[int]:
         hits = self.index.rows_with_id(concept)
@@ -137,27 +141,55 @@ class Linker:
     def _make_link(self, rows: list[int], how: How, type: str) -> Link | None:
         if not rows:
             return None
-        best = min(rows, key=lambda row: (-int(self.index.degrees[row]), row))
-        n_concepts = len({int(self.index.concepts[row]) for row in rows})
-        return Link(best, how, n_concepts, self._fits(best, type))
+        best = min(rows, key=lambda row: self._preference(row, type))
+        return Link(best, how, count_concepts(rows, self.index), self._fits(best, type))
 
     def _of_type(self, hits: list[tuple[int, int]], type: str) -> list[tuple[int, int]]:
         return [(row, kind) for row, kind in hits if self._fits(row, type)]
 
     def _fits(self, row: int, type: str) -> bool:
-        codes = self._codes(type)
-        return codes is None or int(self.index.type_codes[row]) in codes
+        ranks = self._type_ranks(type)
+        return ranks is None or int(self.index.type_codes[row]) in ranks
 
-    def _codes(self, type: str) -> frozenset[int] | None:
-        if type not in self._compatible:
+    def _preference(self, row: int, type: str) -> tuple[int, int, int]:
+        """Sort key of a candidate: equal type, then one of the family, then others; then the most edges."""
+        rank = (self._type_ranks(type) or {}).get(int(self.index.type_codes[row]), 2)
+        return rank, -int(self.index.degrees[row]), row
+
+    def _type_ranks(self, type: str) -> dict[int, int] | None:
+        """KG type code -> 0 where the name is equal, 1 where it is compatible; None when every type may be linked."""
+        if type not in self._ranks:
             wanted = self.config.types.get(type)
-            matches = frozenset(
-                code
+            ranks = {
+                code: int(_type_key(known) != _type_key(type))
                 for code, known in enumerate(self.index.types)
                 if (known in wanted if wanted is not None else types_alike(type, known))
-            )
-            self._compatible[type] = matches if matches or wanted is not None else None
-        return self._compatible[type]
+            }
+            self._ranks[type] = ranks if ranks or wanted is not None else None
+        return self._ranks[type]
+
+
+def count_concepts(rows: Sequence[int], index: NameIndex) -> int:
+    """Number of different concepts among `rows`.
+
+    Rows of one cluster are one concept. So are rows of the same name from different vocabularies (`MESH:D003042` and
+    `DRUGBANK:DB00907`, both Cocaine), whereas one vocabulary does not list a concept twice.
+    """
+    groups: list[set[int]] = []
+    for row in rows:
+        keys = (int(index.concepts[row]), int(index.name_hashes[row]))
+        same = [group for group in groups if any(_share_concept(index, keys, other) for other in group)]
+        groups = [group for group in groups if group not in same] + [{row}.union(*same)]
+    return sum(_most_in_one_vocabulary(index, group) for group in groups)
+
+
+def _share_concept(index: NameIndex, keys: tuple[int, int], other: int) -> bool:
+    return keys[0] == int(index.concepts[other]) or keys[1] == int(index.name_hashes[other])
+
+
+def _most_in_one_vocabulary(index: NameIndex, group: set[int]) -> int:
+    pairs = {(int(index.vocabularies[row]), int(index.concepts[row])) for row in group}
+    return max(Counter(vocabulary for vocabulary, _ in pairs).values())
 
 
 @lru_cache(maxsize=4096)

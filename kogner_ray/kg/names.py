@@ -34,10 +34,10 @@ def normalise_name(text: str) -> str:
     Symbols such as `+` are no punctuation: `Ca2+` keeps it. Text without a letter, digit or symbol becomes "".
     """
     if text.isascii():
-        folded = text.lower()
+        folded = text.lower().replace("-", " ")
     else:
-        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    folded = " ".join(folded.translate(_DASHES).split())
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).translate(_DASHES)
+    folded = " ".join(folded.split())
     start, end = 0, len(folded)
     while start < end and _is_trim(folded[start]):
         start += 1
@@ -101,6 +101,8 @@ class NameIndex:
         types: distinct entity types; position = type index.
         type_codes: (N,) type index of each row.
         concepts: (N,) concept of each row: rows of one `cluster` share it, else it is the row itself.
+        vocabularies: (N,) code of each row's id prefix, such as that of `MESH:` or `Side Effect::`.
+        name_hashes: (N,) hash of each row's normalised name.
         degrees: (N,) edges of each row where the table says so, else 0; breaks ties between candidates.
     """
 
@@ -109,6 +111,8 @@ class NameIndex:
     types: tuple[str, ...]
     type_codes: npt.NDArray[np.int32]
     concepts: npt.NDArray[np.int64]
+    vocabularies: npt.NDArray[np.int32]
+    name_hashes: npt.NDArray[np.uint64]
     degrees: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -124,6 +128,8 @@ class NameIndex:
             types=tuple(types.tolist()),
             type_codes=codes.astype(np.int32),
             concepts=_concepts(table),
+            vocabularies=_vocabularies(table),
+            name_hashes=np.array([_hash(normalise_name(name)) for name in _strings(table, "name")], dtype=np.uint64),
             degrees=_degrees(table),
         )
 
@@ -171,6 +177,11 @@ def _concepts(table: pa.Table) -> npt.NDArray[np.int64]:
     names = _strings(table, "cluster")
     codes = np.unique(names, return_inverse=True)[1].astype(np.int64)
     return np.where(np.array([bool(name) for name in names], dtype=bool), codes + table.num_rows, own)
+
+
+def _vocabularies(table: pa.Table) -> npt.NDArray[np.int32]:
+    prefixes = [own.strip().casefold().rpartition(":")[0] for own in _strings(table, "id")]
+    return np.unique(prefixes, return_inverse=True)[1].astype(np.int32)
 
 
 def _degrees(table: pa.Table) -> npt.NDArray[np.int64]:

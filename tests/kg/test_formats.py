@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kogner_ray.errors import DataError
@@ -263,6 +263,7 @@ odd_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="
 plain = odd_text.filter(lambda text: text == text.strip() and not text.startswith("\ufeff"))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(plain, plain, plain), min_size=1, max_size=10))
 def test_any_id_survives(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]) -> None:
     path = tmp_path_factory.mktemp("odd") / "edges.tsv"

@@ -8,12 +8,12 @@ import unicodedata
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kogner_ray.data.spans import Document, Entity
 from kogner_ray.kg.coverage import coverage
-from kogner_ray.kg.linking import Link, Linker, LinkerConfig, types_alike
+from kogner_ray.kg.linking import Link, Linker, LinkerConfig, count_concepts, types_alike
 from kogner_ray.kg.names import KeyIndex, normalise_name
 
 ROWS = [
@@ -25,6 +25,10 @@ ROWS = [
     ("D003139", "Common Cold", "Disease", ["cold"], None, "c1", 1),
     ("Gene::1438", "CSF2RA", "Gene", None, "NCBIGene:1438", "", 0),
     ("hydrofluoride", "HF", "Compound", [], None, "", 2),
+    ("MESH:D015160", "Hydrops Fetalis", "Disease", ["HF"], None, "", 4),
+    ("NCBIGene:60", "ACTB", "Gene", [], None, "", 1),
+    ("NCBIGene:11461", "Actb", "Gene", [], None, "", 6),
+    ("UMLS:C0018801", "Heart Failure", "Side Effect", [], None, "", 99),
 ]
 
 
@@ -63,6 +67,7 @@ def test_normalise(text: str, expected: str) -> None:
     assert normalise_name(text) == expected
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_normalise_is_idempotent(text: str) -> None:
     assert normalise_name(normalise_name(text)) == normalise_name(text)
@@ -81,6 +86,7 @@ def test_normalise_every_character_once_is_enough() -> None:
     assert unstable == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 5), st.integers(0, 1)), max_size=30))
 def test_key_index_finds_what_a_dict_would(pairs: list[tuple[str, int, int]]) -> None:
     index = KeyIndex.build(pairs)
@@ -122,6 +128,7 @@ def test_does_not_link_foreign_ids(linker: Linker, type: str, concept: str) -> N
 def test_links_by_name_before_synonym_and_type_before_both(linker: Linker) -> None:
     assert linker.link(mention("Chemical", "HF")) == [Link(6, "name")]
     assert linker.link(mention("Disease", "HF")) == [Link(1, "synonym", n_candidates=2)]
+    assert linker.link(mention("Side Effect", "heart failure")) == [Link(10, "name")]
     assert linker.link(mention("Gene", "Cox 2")) == [Link(3, "synonym")]
     assert linker.link(mention("Disease", "cold")) == [Link(4, "synonym")]
 
@@ -131,8 +138,8 @@ def test_unknown_concept_falls_back_to_the_name(linker: Linker) -> None:
 
 
 def test_ambiguous_and_incompatible_links_are_not_exact(linker: Linker) -> None:
-    (several,) = linker.link(mention("Disease", "heart failure"))
-    assert several == Link(1, "name", n_candidates=2) and not several.exact
+    (several,) = linker.link(mention("Gene", "ACTB"))
+    assert several == Link(9, "name", n_candidates=2) and not several.exact
     (composite,) = linker.link(mention("Disease", "x", "DOID:1438", "D003139"))
     assert composite == Link(0, "id", n_candidates=2) and not composite.exact
     (other,) = linker.link(mention("Disease", "PTGS2"))
@@ -141,6 +148,21 @@ def test_ambiguous_and_incompatible_links_are_not_exact(linker: Linker) -> None:
 
 def test_rows_of_one_cluster_are_one_concept(linker: Linker) -> None:
     assert linker.link(mention("Disease", "x", "MESH:D006333", "D003139")) == [Link(1, "id", n_candidates=1)]
+
+
+def test_one_name_in_several_vocabularies_is_one_concept(linker: Linker) -> None:
+    assert linker.link(mention("Disease", "heart failure")) == [Link(1, "name", n_candidates=1)]
+    assert count_concepts([0, 1, 10], linker.index) == 1
+    assert count_concepts([8, 9], linker.index) == 2
+    assert count_concepts([1, 4], linker.index) == 1  # one cluster
+    assert count_concepts([0, 1, 4, 7], linker.index) == 2
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, len(ROWS) - 1), min_size=1, max_size=6))
+def test_the_number_of_concepts_does_not_depend_on_the_order(linker: Linker, rows: list[int]) -> None:
+    assert 1 <= count_concepts(rows, linker.index) <= len(set(rows))
+    assert count_concepts(rows, linker.index) == count_concepts(sorted(rows), linker.index)
 
 
 def test_types_are_configurable(table: pa.Table) -> None:
@@ -157,9 +179,11 @@ def test_a_type_without_counterpart_may_link_to_all(linker: Linker) -> None:
 
 
 def test_candidates(linker: Linker) -> None:
-    assert linker.candidates("HF") == [6, 1, 0]
-    assert linker.candidates("hf", types=["Disease"]) == [1, 0]
+    assert linker.candidates("HF") == [6, 1, 7, 0]
+    assert linker.candidates("hf", types=["Disease"]) == [1, 7, 0]
     assert linker.candidates("cold", types=["Gene", "Disease"]) == [3, 4]
+    assert linker.candidates("heart failure", types=["Disease"]) == [1, 0, 10]
+    assert linker.candidates("HF", types=["Gene"]) == []
     assert linker.candidates("unheard of") == []
 
 
@@ -183,7 +207,7 @@ def test_types_alike(first: str, second: str, alike: bool) -> None:
 
 
 def test_index_survives_pickling(linker: Linker) -> None:
-    assert pickle.loads(pickle.dumps(linker)).candidates("HF") == [6, 1, 0]
+    assert pickle.loads(pickle.dumps(linker)).candidates("HF") == [6, 1, 7, 0]
 
 
 def test_empty_table_links_nothing(table: pa.Table) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from small_graphs import graphs, make_kg
 
 from kogner_ray.errors import DataError
@@ -14,6 +14,7 @@ from kogner_ray.kg.store import heterograph, typed_graph
 from kogner_ray.kg.tables import KnowledgeGraph, read_kg, with_reverse
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_typed_graph_holds_every_edge_both_ways(kg: KnowledgeGraph) -> None:
     typed = typed_graph(kg)
@@ -27,6 +28,7 @@ def test_typed_graph_holds_every_edge_both_ways(kg: KnowledgeGraph) -> None:
     assert typed.graph.ndata["type"].tolist() == kg.node_types.tolist()
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_typed_graph_without_reverse(kg: KnowledgeGraph) -> None:
     typed = typed_graph(kg, add_reverse=False)
@@ -34,6 +36,7 @@ def test_typed_graph_without_reverse(kg: KnowledgeGraph) -> None:
     assert typed.relations == tuple(kg.relations)
 
 
+@settings(deadline=None)
 @given(graphs().filter(lambda kg: kg.n_edges > 0))
 def test_heterograph_holds_every_edge_once(kg: KnowledgeGraph) -> None:
     graph = heterograph(kg)
@@ -59,6 +62,13 @@ def test_no_edges() -> None:
     assert typed_graph(kg).graph.num_nodes() == 2
     with pytest.raises(DataError, match="has no edges"):
         heterograph(kg)
+
+
+def test_odd_type_and_relation_names() -> None:
+    kg = make_kg(["Side Effect", "Gène::β", "42"], [(0, "Gr>G", 1), (1, "r/.%: →", 2), (2, "", 2)])
+    graph = heterograph(kg)
+    found = {("Side Effect", "Gr>G", "Gène::β"), ("Gène::β", "r/.%: →", "42"), ("42", "", "42")}
+    assert set(graph.canonical_etypes) == found
 
 
 def test_reverse_of_nothing_is_nothing() -> None:
