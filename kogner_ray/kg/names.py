@@ -24,6 +24,9 @@ prefix was cut off."""
 ID_COLUMNS = ("curie", "xrefs", "xref", "cluster")
 """Extra node columns whose values are ids of the same concept."""
 
+LINKING_COLUMNS = ("id", "name", "type", "synonyms", *ID_COLUMNS, "degree")
+"""Columns that linking uses, where a table has them; an entity table keeps these of its nodes."""
+
 _DASHES = dict.fromkeys((ord("-"), *range(0x2010, 0x2016), 0x2212, 0x2E3A, 0x2E3B, 0x301C, 0x30A0, 0xAD), " ")
 _Pairs = Iterable[tuple[str, int, int]]
 
