@@ -59,32 +59,35 @@ def test_anything_is_kept_or_refused_by_name(name: str, folder: Path) -> None:
     check()
 
 
+def _flat(document: Document) -> Document:
+    """Without what no simplification makes fit: overlaps, discontinuous entities, separators in the id."""
+    kept: list[Entity] = []
+    for entity in sorted(document.entities, key=lambda entity: entity.start):
+        if not kept or entity.start >= kept[-1].end:
+            kept.append(replace(entity, fragments=()))
+    plain_id = document.id.translate(dict.fromkeys(map(ord, "|\t\n\r\ufeff"), "_"))
+    return replace(document, id=plain_id, entities=tuple(kept))
+
+
 @pytest.mark.parametrize("name", ["conll", "pubtator"])
-def test_simplified_documents_round_trip(name: str, folder: Path) -> None:
-    simplify, written = FORMATS[name].simplify, 0
+def test_flat_documents_round_trip_once_simplified(name: str, folder: Path) -> None:
+    simplify = FORMATS[name].simplify
     assert simplify is not None
 
     @_SETTINGS
     @given(documents())
     def check(document: Document) -> None:
-        nonlocal written
-        simpler = simplify(replace(document, id=document.id.translate(dict.fromkeys(map(ord, "|\t\n\r\ufeff"), "_"))))
-        try:
-            back = _round_trip(simpler, folder / name, name)
-        except UnsupportedAnnotation as error:
-            assert any(word in str(error) for word in ("nested", "discontinuous", "fragments"))
-        else:
-            written += 1
-            assert _by_position(back) == _by_position(simpler)
+        simpler = simplify(_flat(document))
+        assert _by_position(_round_trip(simpler, folder / name, name)) == _by_position(simpler)
+        surfaces = ["".join(simpler.surface(entity).split()) for entity in simpler.entities]
+        originals = ["".join(document.surface(entity).split()) for entity in _flat(document).entities]
+        assert surfaces == [surface for surface in originals if surface or name == "pubtator"]
 
     check()
-    assert written > 15
 
 
 @pytest.mark.parametrize("name", ["bioc_xml", "bioc_json"])
 def test_bioc_holds_nearly_everything(name: str, folder: Path) -> None:
-    written = 0
-
     def fit(entity: Entity) -> Entity:
         plain = {key: value for key, value in entity.attributes.items() if key != "type"}
         return replace(entity, attributes=plain, concepts=tuple(c for c in entity.concepts if "|" not in c))
@@ -92,13 +95,10 @@ def test_bioc_holds_nearly_everything(name: str, folder: Path) -> None:
     @_SETTINGS
     @given(documents(controls="\n\r\t"))
     def check(document: Document) -> None:
-        nonlocal written
         document = document.with_entities(map(fit, document.entities))
         assert _by_position(_round_trip(document, folder / name, name)) == _by_position(document)
-        written += 1
 
     check()
-    assert written > 15
 
 
 @pytest.mark.parametrize("name", WRITABLE)
