@@ -38,7 +38,7 @@ class GraphTransformerConfig(Config):
     hidden: int = Field(default=128, gt=0)
     heads: int = Field(default=4, gt=0)
     layers: int = Field(default=2, gt=0)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _heads_divide_hidden(self) -> GraphTransformerConfig:

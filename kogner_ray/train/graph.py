@@ -12,7 +12,6 @@ import numpy.typing as npt
 import ray.train.torch
 import torch
 from pydantic import Field, model_validator
-from rich.progress import track
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
@@ -23,6 +22,7 @@ from kogner_ray.teacher.classification import NodeLabels, Split, node_labels, sp
 from kogner_ray.teacher.graph_transformer import GraphTransformer, GraphTransformerConfig, embed_nodes
 from kogner_ray.train.ownership import Ownership
 from kogner_ray.train.session import Session, stream_seed
+from kogner_ray.train.track import tracked
 
 IntArray = npt.NDArray[np.int64]
 _CHUNK = 1024
@@ -38,6 +38,7 @@ class GraphConfig(GraphTransformerConfig):
         test_share: of the labelled nodes, held out.
         fanouts: in-edges sampled a node in training, one number a layer, input layer first.
         inference_fanout: in-edges sampled a node for Z'; -1 takes all.
+        feature_dropout: share of nodes whose features are hidden in training, so that structure has to carry.
         epochs: passes over the training nodes.
         batch_size: nodes a step, over all ranks.
         lr: peak rate of AdamW, decaying linearly to 0.
@@ -50,7 +51,8 @@ class GraphConfig(GraphTransformerConfig):
     test_share: float = Field(default=0.1, gt=0, lt=1)
     fanouts: tuple[int, ...] = (10, 10)
     inference_fanout: int = Field(default=50, ge=-1)
-    epochs: int = Field(default=30, gt=0)
+    feature_dropout: float = Field(default=0.5, ge=0, lt=1)
+    epochs: int = Field(default=10, gt=0)
     batch_size: int = Field(default=64, gt=0)
     lr: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -116,17 +118,19 @@ def graph_loop(job: dict[str, Any]) -> None:
     for epoch in range(len(history), config.epochs):
         started, total, nodes = time.perf_counter(), 0.0, 0.0
         seed = stream_seed(job["seed"], epoch, session.rank)
-        torch.manual_seed(seed)  # dropout
+        torch.manual_seed(seed)  # of both dropouts
         model.train()
         batches = enumerate(_batches(mine, share=share, n_steps=n_steps, seed=seed))
         title = f"Graph Transformer epoch {epoch + 1}/{config.epochs}"
-        for step, batch in track(batches, title, total=n_steps, disable=not session.local, transient=True):
+        for step, batch in tracked(batches, title, total=n_steps, shown=session.local):
             set_rate(optimiser, config.lr * (1 - (epoch * n_steps + step) / (config.epochs * n_steps)))
             optimiser.zero_grad()
             (n_nodes,) = session.sum(len(batch))
             if len(batch):
                 blocks = sampler.sample(batch, seed=stream_seed(seed, step))
-                scores = model(features[blocks[0].nodes].to(device), [block.to(device) for block in blocks])
+                visible = torch.rand(len(blocks[0].nodes), 1) >= config.feature_dropout
+                inputs = (features[blocks[0].nodes] * visible).to(device)
+                scores = model(inputs, [block.to(device) for block in blocks])
                 loss = F.cross_entropy(scores, labels[batch].to(device), reduction="sum")
                 (loss / n_nodes).backward()
                 total, nodes = total + loss.item(), nodes + len(batch)
@@ -145,7 +149,7 @@ def embed_graph(
     layers = [
         whole_graph(graph, fanout=config.inference_fanout, chunk=_CHUNK, seed=i) for i in range(len(model.layers))
     ]
-    blocks = (track(layer, "Z'", total=-(-len(features) // _CHUNK), transient=True) for layer in layers)
+    blocks = (tracked(layer, "Graph Transformer, Z'", total=-(-len(features) // _CHUNK)) for layer in layers)
     return embed_nodes(model, features, blocks)
 
 

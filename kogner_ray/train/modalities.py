@@ -80,7 +80,7 @@ class RunPlace:
 def make_text(kg: KnowledgeGraph, config: TextConfig, place: RunPlace) -> Modality:
     """Z, by the text encoder."""
     texts = describe_entities(kg.nodes, config)
-    path = place.named("text", config.encoder, texts.max_tokens, config.bf16).with_suffix(".safetensors")
+    path = place.named("text", config.encoder, texts.max_tokens, config.precision).with_suffix(".safetensors")
     if not path.is_file():
         _save(encode_entities(texts, config, local=place.workers == 0), path)
     counts = {"synonyms_left_out": texts.n_synonyms_left_out, "texts_cut": texts.n_cut}

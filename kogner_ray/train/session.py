@@ -7,6 +7,7 @@ on from its newest checkpoint.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from ray.train import Checkpoint, CheckpointConfig, DataConfig, FailureConfig, R
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from kogner_ray.errors import CheckpointError
+from kogner_ray.train.cluster import start_ray
 from kogner_ray.train.snapshot import Snapshot, read_snapshot, write_snapshot
 
 _KEPT = 2
@@ -210,6 +212,10 @@ def run_training(
     loop: Callable[[dict[str, Any]], None], job: dict[str, Any], *, folder: Path, workers: int
 ) -> Snapshot:
     """`fit` for a loop whose checkpoints are snapshots; returns the last one."""
+    if workers:
+        start_ray()
+    else:
+        logging.getLogger("ray.train").setLevel(logging.WARNING)  # it says every report aloud
     result = fit(loop, job, folder=folder, workers=Workers(workers))
     with result.checkpoint.as_directory() as source:
         return read_snapshot(Path(source))

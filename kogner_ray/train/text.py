@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +11,12 @@ import ray
 import torch
 from pydantic import Field
 from ray.data import ActorPoolStrategy
-from rich.progress import Progress
 
 from kogner_ray.config import Config
 from kogner_ray.encoder import EMBEDDED, load_encoder, load_tokenizer
-from kogner_ray.teacher.text import EntityTexts, encode_texts, entity_texts, length_batches, window
+from kogner_ray.teacher.text import EntityTexts, encode_texts, entity_texts, has_bf16, length_batches, window
+from kogner_ray.train.cluster import start_ray
+from kogner_ray.train.track import tracked
 
 _BLOCK_ROWS = 1024
 _SMALL = 5000
@@ -30,7 +31,7 @@ class TextConfig(Config):
         encoder: `embedded`, a local folder, or a hub name.
         max_tokens: window of an entity's text; None takes the encoder's own.
         batch_tokens: padded tokens a batch.
-        bf16: encode in bfloat16, where the hardware has it about three times as fast.
+        precision: `bf16`, `fp32`, or `auto`: bf16, three times as fast, where the hardware has it.
         actors: largest number of actors in the pool.
         actor_cpus: logical CPUs of each actor, and its threads.
         actor_gpus: GPUs of each actor.
@@ -40,7 +41,7 @@ class TextConfig(Config):
     encoder: str = EMBEDDED
     max_tokens: int | None = Field(default=128, gt=8)
     batch_tokens: int = Field(default=4096, gt=0)
-    bf16: bool = False
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     actors: int = Field(default=2, gt=0)
     actor_cpus: float = Field(default=1, gt=0)
     actor_gpus: float = Field(default=0, ge=0)
@@ -54,6 +55,7 @@ class TextEncoder:
         self._encoder, self._tokenizer = load_encoder(config.encoder).eval(), load_tokenizer(config.encoder)
         if config.actor_gpus:
             self._encoder.to("cuda")
+        self._bf16 = config.precision == "bf16" or (config.precision == "auto" and has_bf16(self._encoder.device))
         self._config, self._max_tokens = config, max_tokens
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +70,7 @@ class TextEncoder:
 
     def encode(self, texts: list[str]) -> torch.Tensor:
         """Embeddings of one padded batch, (B, D)."""
-        return encode_texts(self._encoder, self._tokenizer, texts, max_tokens=self._max_tokens, bf16=self._config.bf16)
+        return encode_texts(self._encoder, self._tokenizer, texts, max_tokens=self._max_tokens, bf16=self._bf16)
 
 
 def describe_entities(nodes: pa.Table, config: TextConfig) -> EntityTexts:
@@ -100,14 +102,13 @@ def encode_entities(texts: EntityTexts, config: TextConfig, *, local: bool) -> t
 def _here(texts: EntityTexts, config: TextConfig) -> Iterator[tuple[Any, Any]]:
     actor = TextEncoder(config, texts.max_tokens)
     lengths = np.minimum(texts.lengths, texts.max_tokens)
-    with Progress(transient=True) as progress:
-        bar = progress.add_task("text", total=len(lengths))
-        for rows in length_batches(lengths, batch_tokens=config.batch_tokens):
-            yield rows, actor.encode([texts.texts[row] for row in rows]).numpy()
-            progress.advance(bar, len(rows))
+    batches = list(length_batches(lengths, batch_tokens=config.batch_tokens))
+    for rows in tracked(batches, "text", total=len(batches)):
+        yield rows, actor.encode([texts.texts[row] for row in rows]).numpy()
 
 
 def _pooled(texts: EntityTexts, config: TextConfig) -> Iterator[tuple[Any, Any]]:
+    start_ray()
     order = np.argsort(-texts.lengths, kind="stable")
     columns = {"row": order, "length": texts.lengths[order], "text": [texts.texts[row] for row in order]}
     table = pa.table(columns)

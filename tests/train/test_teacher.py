@@ -26,7 +26,7 @@ from kogner_ray.train.ownership import Ownership
 from kogner_ray.train.session import Session, run_training, stream_seed
 from kogner_ray.train.teacher import TeacherConfig, train_teacher
 from kogner_ray.train.text import TextConfig, describe_entities, encode_entities
-from kogner_ray.train.transr import TransRConfig, TransRTask, _batches, transr_loop
+from kogner_ray.train.transr import TransRConfig, TransRTask, _batches, make_adagrad, transr_loop
 
 TRANSR = TransRConfig(entity_dim=16, relation_dim=12, epochs=12, batch_size=64, negatives=4)
 GRAPH = GraphConfig(hidden=16, heads=2, fanouts=(4, 4), epochs=8, batch_size=32, lr=5e-3, baselines=True)
@@ -155,7 +155,7 @@ def test_two_workers_and_a_killed_one(kg_folder: Path, tmp_path: Path, ray_clust
 
 def _two_ranks_by_hand(task: TransRTask) -> list[float]:
     model, negatives = task.model(TRANSR, seed=0), task.negatives(TRANSR)
-    optimiser = torch.optim.Adagrad(model.parameters(), lr=TRANSR.lr)
+    optimiser = make_adagrad(model, TRANSR)
     shares = [torch.from_numpy(task.train[rank::2]) for rank in range(2)]
     n_steps = -(-len(shares[0]) // 32)
     history = []
