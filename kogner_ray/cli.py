@@ -5,7 +5,7 @@ import logging
 import sys
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Optional, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -16,16 +16,18 @@ from kogner_ray.config import Config, load_config
 from kogner_ray.errors import KognerError
 
 app = typer.Typer(
-    help="Knowledge-graph-distilled, open-type biomedical NER on Ray.", no_args_is_help=True, pretty_exceptions_enable=False
+    help="Knowledge-graph-distilled, open-type biomedical NER on Ray.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 data_app = typer.Typer(help="Public corpora and knowledge graphs: list, download, convert.", no_args_is_help=True)
 kg_app = typer.Typer(help="Knowledge graphs: build the canonical tables, look at coverage.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(kg_app, name="kg")
 
-ConfigFile = Annotated[Optional[Path], typer.Option("--config", "-c", help="YAML file; defaults without one.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file; defaults without one.")]
 Overrides = Annotated[
-    Optional[list[str]], typer.Option("--set", help="Override a setting: --set train.epochs=3 (repeatable).")
+    list[str] | None, typer.Option("--set", help="Override a setting: --set train.epochs=3 (repeatable).")
 ]
 ConfigT = TypeVar("ConfigT", bound=Config)
 
@@ -36,7 +38,8 @@ console = Console()
 def distill(config: ConfigFile = None, set_: Overrides = None) -> None:
     """Train a student with a KG and evaluate it; without a config, the embedded KG and corpus."""
     from kogner_ray.train.cluster import start_ray
-    from kogner_ray.train.distill import DistillConfig, distill as run
+    from kogner_ray.train.distill import DistillConfig
+    from kogner_ray.train.distill import distill as run
     from kogner_ray.train.show import show_report
 
     settings = _load(DistillConfig, config, set_)
@@ -48,7 +51,8 @@ def distill(config: ConfigFile = None, set_: Overrides = None) -> None:
 def train_teacher(config: ConfigFile = None, set_: Overrides = None) -> None:
     """Train the teacher on a KG folder and write the entity table H."""
     from kogner_ray.train.cluster import start_ray
-    from kogner_ray.train.teacher import TeacherConfig, train_teacher as run
+    from kogner_ray.train.teacher import TeacherConfig
+    from kogner_ray.train.teacher import train_teacher as run
 
     settings = _load(TeacherConfig, config, set_)
     start_ray()
@@ -60,12 +64,12 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
     corpus: Annotated[list[str], typer.Argument(help="Annotated files, or one catalog name such as bc5cdr.")],
     split: Annotated[str, typer.Option(help="Split of a catalog corpus.")] = "test",
-    format: Annotated[Optional[str], typer.Option(help="Format of the files; guessed by default.")] = None,
-    types: Annotated[Optional[str], typer.Option(help="Comma-separated types; the checkpoint's by default.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the files; guessed by default.")] = None,
+    types: Annotated[str | None, typer.Option(help="Comma-separated types; the checkpoint's by default.")] = None,
     threshold: Annotated[float, typer.Option(help="Probability that a span must exceed.")] = 0.5,
     nested: Annotated[bool, typer.Option(help="Let predictions nest.")] = False,
     conll: Annotated[bool, typer.Option(help="Also print seqeval's CoNLL report (flat spans only).")] = False,
-    output: Annotated[Optional[Path], typer.Option(help="Also write the scores as JSON.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Also write the scores as JSON.")] = None,
 ) -> None:
     """Score a checkpoint on an annotated corpus: strict span P, R, F1 with a bootstrap interval."""
     from kogner_ray.evaluate import EvaluateConfig, run_evaluation
@@ -79,7 +83,7 @@ def evaluate(
 def tag(
     text: Annotated[str, typer.Argument(help="Text to tag, or - to read it from stdin.")],
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.")],
-    types: Annotated[Optional[str], typer.Option(help="Comma-separated types; the checkpoint's by default.")] = None,
+    types: Annotated[str | None, typer.Option(help="Comma-separated types; the checkpoint's by default.")] = None,
     threshold: Annotated[float, typer.Option(help="Probability that a span must exceed.")] = 0.5,
     nested: Annotated[bool, typer.Option(help="Keep entities within entities.")] = False,
 ) -> None:
@@ -99,7 +103,7 @@ def data_list() -> None:
 
     table = Table("name", "kind", "MB", "licence", "content")
     for entry in catalog.entries():
-        megabytes = sum(file.bytes for file in entry.files) / 1e6
+        megabytes = sum(file.n_bytes for file in entry.files) / 1e6
         table.add_row(entry.name, entry.kind, f"{megabytes:.1f}", entry.licence, entry.description)
     console.print(table)
 
@@ -107,7 +111,7 @@ def data_list() -> None:
 @data_app.command("get")
 def data_get(
     name: Annotated[str, typer.Argument(help="A name from `kogner data list`.")],
-    folder: Annotated[Optional[Path], typer.Option(help="Where to; by default the cache of this user.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to; by default the cache of this user.")] = None,
 ) -> None:
     """Download an entry, check its sha256, and state its licence and citation."""
     from kogner_ray.data import catalog
@@ -121,8 +125,8 @@ def data_get(
 def data_convert(
     source: Annotated[Path, typer.Argument(help="File to read.")],
     target: Annotated[Path, typer.Argument(help="File to write.")],
-    source_format: Annotated[Optional[str], typer.Option("--from", help="Format of the source; guessed.")] = None,
-    target_format: Annotated[Optional[str], typer.Option("--to", help="Format of the target; guessed.")] = None,
+    source_format: Annotated[str | None, typer.Option("--from", help="Format of the source; guessed.")] = None,
+    target_format: Annotated[str | None, typer.Option("--to", help="Format of the target; guessed.")] = None,
 ) -> None:
     """Convert a corpus between formats; what the target cannot hold is refused by name."""
     from kogner_ray.data.formats import read_documents, write_documents
@@ -142,7 +146,7 @@ def kg_build(config: ConfigFile = None, set_: Overrides = None) -> None:
 def kg_coverage(
     kg: Annotated[Path, typer.Argument(help="Folder of canonical tables, or an entity table.")],
     corpus: Annotated[Path, typer.Argument(help="Annotated file.")],
-    format: Annotated[Optional[str], typer.Option(help="Format of the corpus; guessed.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the corpus; guessed.")] = None,
 ) -> None:
     """Share of a corpus's mentions that link to a KG, by mention and by surface, per type."""
     import pyarrow.parquet as pq
@@ -170,7 +174,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def _load(kind: type[ConfigT], path: Optional[Path], overrides: Optional[list[str]]) -> ConfigT:
+def _load(kind: type[ConfigT], path: Path | None, overrides: list[str] | None) -> ConfigT:
     return load_config(kind, path, overrides or [])
 
 

@@ -29,7 +29,7 @@ def load_config(kind: type[ConfigT], path: str | Path | None = None, overrides: 
     """Read `kind` from a YAML file (defaults without one) and apply `a.b=value` overrides.
 
     Raises:
-        ConfigError: the file is missing or no YAML mapping, a key is unknown (with a suggestion), or a value is refused.
+        ConfigError: the file is missing or no YAML mapping, a key is unknown (with a suggestion), or a value is wrong.
     """
     values = {} if path is None else _read_yaml(Path(path))
     for override in overrides:

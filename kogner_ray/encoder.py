@@ -33,7 +33,7 @@ def resolve_encoder(name: str) -> str:
     for config in Path(spec.submodule_search_locations[0]).rglob("config.json"):
         if (config.parent / "model.safetensors").is_file():
             return str(config.parent)
-    raise EncoderNotFound(f"the package {_EMBEDDED_PACKAGE} holds no model.safetensors; reinstall 'kogner-ray[embedded]'")
+    raise EncoderNotFound(f"{_EMBEDDED_PACKAGE} holds no model.safetensors; reinstall 'kogner-ray[embedded]'")
 
 
 def load_tokenizer(name: str) -> Any:
@@ -88,7 +88,7 @@ def mean_pool(states_BTD: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
 
 def _not_found(name: str) -> EncoderNotFound:
     return EncoderNotFound(
-        f"encoder {name!r} was not found: it is no local folder with config.json and weights, and the hub does not have "
-        "it or cannot be reached. Use the path of a downloaded model, or 'embedded' "
+        f"encoder {name!r} was not found: it is no local folder with config.json and weights, and the hub does "
+        "not have it or cannot be reached. Use the path of a downloaded model, or 'embedded' "
         "(pip install 'kogner-ray[embedded]'), which needs no network"
     )

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import overload
 
-import numpy as np
 import torch
 
 from kogner_ray.kg.linking import Linker

@@ -101,7 +101,9 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
     """
     source = Path(folder)
     if not source.is_dir():
-        raise CheckpointError(f"{source}: no such folder; expected a checkpoint with student.json and model.safetensors")
+        raise CheckpointError(
+            f"{source}: no such folder; expected a checkpoint with student.json and model.safetensors"
+        )
     try:
         return _read_parts(source)
     except (OSError, json.JSONDecodeError, KeyError, SafetensorError, RuntimeError) as error:

@@ -19,7 +19,7 @@ MALLOC = {
     "MALLOC_TOP_PAD_": "268435456",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-"""glibc gives every large tensor back to the kernel and faults it in again, which makes training 5 to 10 times slower."""
+"""glibc gives every large tensor back to the kernel and faults it in again: training is then 5 to 10 times slower."""
 
 _DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",

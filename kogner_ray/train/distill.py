@@ -1,12 +1,12 @@
 """Distillation, whole: corpus + KG -> student -> checkpoint and scores, as one resumable run folder.
 
-    config.yaml      what was asked for
-    teacher/         the KG as tables, the teacher's runs, the entity table H
-    student/         the training run: start/, checkpoint_*/, best/, metrics.jsonl
-    no_kg/           the same student trained without the KG, when a comparison was asked for
-    checkpoint/      the finished student: what `Tagger.load` takes
-    loss.png f1.png  curves
-    report.json      scores, census of annotations, coverage by the KG, provenance
+config.yaml      what was asked for
+teacher/         the KG as tables, the teacher's runs, the entity table H
+student/         the training run: start/, checkpoint_*/, best/, metrics.jsonl
+no_kg/           the same student trained without the KG, when a comparison was asked for
+checkpoint/      the finished student: what `Tagger.load` takes
+loss.png f1.png  curves
+report.json      scores, census of annotations, coverage by the KG, provenance
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ from kogner_ray.train.feed import feed
 from kogner_ray.train.figures import draw_curves
 from kogner_ray.train.provenance import provenance
 from kogner_ray.train.session import Workers, fit
+from kogner_ray.train.settings import LossConfig, TrainConfig
 from kogner_ray.train.sources import CorpusConfig, KgConfig, entity_table, read_splits, split_files
-from kogner_ray.train.student import LossConfig, TrainConfig, student_loop
+from kogner_ray.train.student import student_loop
 
 _LOG = logging.getLogger(__name__)
 
@@ -120,7 +121,9 @@ def distill(config: DistillConfig) -> DistillReport:
     """
     _claim(config)
     corpus = _read_corpus(config.corpus)
-    table = entity_table(config.kg, folder=config.output / "teacher", num_workers=config.num_workers, seed=config.train.seed)
+    table = entity_table(
+        config.kg, folder=config.output / "teacher", num_workers=config.num_workers, seed=config.train.seed
+    )
     coverage_report = None
     if table is not None:
         linker = Linker.from_table(table.entities, config.kg.linker)
@@ -133,9 +136,7 @@ def distill(config: DistillConfig) -> DistillReport:
     finished, test, census = _train(config, corpus, table, config.output / "student")
     origin = provenance(config, corpus=split_files(config.corpus), table=table) | {"leaks": corpus.leaks}
     origin["test"] = None if test is None else test.as_dict()
-    checkpoint = write_checkpoint(
-        replace(finished, entities=table, provenance=origin), config.output / "checkpoint"
-    )
+    checkpoint = write_checkpoint(replace(finished, entities=table, provenance=origin), config.output / "checkpoint")
     report = DistillReport(checkpoint, test, baseline, census, coverage_report)
     _write_report(report, origin, config.output)
     return report

@@ -56,7 +56,9 @@ class Example:
 class ExampleMaker:
     """Documents to examples, with a count of every annotation and what became of it."""
 
-    def __init__(self, windower: Windower, *, types: Sequence[str], max_width: int, linker: Linker | None = None) -> None:
+    def __init__(
+        self, windower: Windower, *, types: Sequence[str], max_width: int, linker: Linker | None = None
+    ) -> None:
         """`types`: types to train, position = type index; `max_width`: K; `linker`: None trains without a KG."""
         self._windower = windower
         self._types = {name: index for index, name in enumerate(types)}

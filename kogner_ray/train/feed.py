@@ -1,4 +1,7 @@
-"""Documents to training examples by Ray Data: word splitting, tokenising and linking run on a pool of actors."""
+"""Documents to training examples by Ray Data, and from Ray Data to each worker.
+
+Word splitting, tokenising and linking run on a pool of actors.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import ray.data
+import ray.train
 
-from kogner_ray.data.spans import from_table
+from kogner_ray.data.spans import Document, from_table
+from kogner_ray.errors import DataError
 from kogner_ray.kg.linking import Linker, LinkerConfig
 from kogner_ray.student.checkpoint import read_checkpoint
 from kogner_ray.student.windows import Windower
-from kogner_ray.train.examples import EXAMPLE_SCHEMA, ExampleMaker, to_batch
+from kogner_ray.train.examples import EXAMPLE_SCHEMA, ExampleMaker, ExampleStore, spill, to_batch
 
 _DOCUMENTS_A_BATCH = 512
 
@@ -59,3 +64,22 @@ def feed(
     for row in made.select_columns(["census"]).iter_rows():
         census.update({k: int(v) for k, _, v in (item.partition("=") for item in row["census"].split(",") if item)})
     return made.select_columns(EXAMPLE_SCHEMA.names), dict(census)
+
+
+def receive_examples(scratch: Path) -> ExampleStore:
+    """This worker's copy of the dataset `train`, spilled to a file in `scratch`.
+
+    Raises:
+        DataError: the dataset is empty.
+    """
+    tables = ray.train.get_dataset_shard("train").iter_batches(batch_format="pyarrow", batch_size=None)
+    store = spill((batch for table in tables for batch in table.to_batches()), scratch / "examples.arrow")
+    if len(store) == 0:
+        raise DataError("the training corpus holds no words; nothing can be learned from it")
+    return store
+
+
+def receive_documents(name: str) -> list[Document]:
+    """This worker's copy of a dataset of documents, ordered by id."""
+    tables = ray.train.get_dataset_shard(name).iter_batches(batch_format="pyarrow", batch_size=None)
+    return sorted((document for table in tables for document in from_table(table)), key=lambda d: d.id)

@@ -41,7 +41,9 @@ def make_targets(examples: Sequence[Example], offsets: Sequence[int], *, n_types
     annotated_BC = np.zeros((len(examples), n_types), dtype=bool)
     for row, example in enumerate(examples):
         annotated_BC[row, example.annotated] = True
-    return Targets(torch.from_numpy(positive_P3), torch.from_numpy(annotated_BC), torch.from_numpy(np.concatenate(links)))
+    return Targets(
+        torch.from_numpy(positive_P3), torch.from_numpy(annotated_BC), torch.from_numpy(np.concatenate(links))
+    )
 
 
 def language_loss(logits_KWC: torch.Tensor, text_of_word_W: torch.Tensor, targets: Targets) -> torch.Tensor:

@@ -19,8 +19,8 @@ _POOL = 50
 def epoch_batches(lengths: IntArray, *, batch_size: int, seed: int, epoch: int) -> list[IntArray]:
     """Length-bucketed, shuffled batches of one epoch; every example occurs exactly once.
 
-    Examples are shuffled, sorted by length within pools of 50 batches, cut into batches, and the batches shuffled: little
-    padding, and still another mixture each epoch.
+    Examples are shuffled, sorted by length within pools of 50 batches, cut into batches, and the batches shuffled:
+    little padding, and still another mixture each epoch.
 
     Args:
         lengths: subtokens of each example.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from kogner_ray.train.session import Session
 
@@ -15,7 +16,11 @@ class Progress:
     def __init__(self, session: Session, *, total: int, done: int) -> None:
         """`done`: steps that an earlier start of this run has taken."""
         self._bar = Bar(
-            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}")
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
         )
         self._shown = session.rank == 0
         self._task = self._bar.add_task("training", total=total, completed=done, text="")

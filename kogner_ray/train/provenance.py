@@ -16,9 +16,7 @@ from kogner_ray.kg.embeddings import EntityTable
 _PACKAGES = ("kogner-ray", "torch", "transformers", "ray", "dgl", "pyarrow")
 
 
-def provenance(
-    config: Config, *, corpus: Mapping[str, Sequence[Path]], table: EntityTable | None
-) -> dict[str, Any]:
+def provenance(config: Config, *, corpus: Mapping[str, Sequence[Path]], table: EntityTable | None) -> dict[str, Any]:
     """What to write beside a checkpoint."""
     return {
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),

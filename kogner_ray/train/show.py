@@ -9,7 +9,9 @@ from kogner_ray.evaluate import comparison_table
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.distill import DistillReport
 
-EXAMPLE = "Metformin lowered fasting glucose in women with polycystic ovary syndrome, but caused nausea and lactic acidosis."
+EXAMPLE = (
+    "Metformin lowered fasting glucose in women with polycystic ovary syndrome, but caused nausea and lactic acidosis."
+)
 _COLOURS = ("green", "magenta", "cyan", "yellow", "blue", "red")
 
 
@@ -22,7 +24,9 @@ def show_report(report: DistillReport, console: Console) -> None:
         for name, evaluation in found.items():
             if evaluation.report.micro_interval is not None:
                 low, high = evaluation.report.micro_interval
-                console.print(f"{name}: F1 {100 * evaluation.report.micro.f1:.1f} (95 % {100 * low:.1f}-{100 * high:.1f})")
+                console.print(
+                    f"{name}: F1 {100 * evaluation.report.micro.f1:.1f} (95 % {100 * low:.1f}-{100 * high:.1f})"
+                )
     census = ", ".join(f"{count} {name}" for name, count in sorted(report.census.items()))
     console.print(f"training annotations: {census}", highlight=False)
     show_example(Tagger.load(report.checkpoint), EXAMPLE, console)
@@ -39,4 +43,7 @@ def show_example(tagger: Tagger, text: str, console: Console) -> None:
     console.print(shown)
     for entity in entities:
         linked = "not linked" if entity.kg_id is None else f"{entity.kg_id} ({entity.kg_name}, {entity.link_score:.2f})"
-        console.print(f"  [{colours[entity.type]}]{entity.type:10}[/] {entity.text}  {entity.score:.2f}  -> {linked}", highlight=False)
+        console.print(
+            f"  [{colours[entity.type]}]{entity.type:10}[/] {entity.text}  {entity.score:.2f}  -> {linked}",
+            highlight=False,
+        )

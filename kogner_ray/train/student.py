@@ -1,84 +1,38 @@
-"""The student's training loop: one function, top to bottom, the same on every rank.
+"""The student's training loop: the same on every rank.
 
 Every rank plans the same global batches and takes its share of each; losses are divided by the batch's *global* counts,
 which the plan knows, so summing the gradients over ranks gives what one rank alone would have computed.
+
+    resume -> for each epoch: for each batch: backward on my share -> sum over ranks -> step -> evaluate -> report
+    rank 0 writes; all ranks report
 """
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import ray.train
+import numpy.typing as npt
 import torch
-from pydantic import Field
 from ray.train.torch import get_device
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kogner_ray.config import Config
-from kogner_ray.data.metrics import Counts, SpanReport, count_spans
-from kogner_ray.data.spans import Document, from_table
-from kogner_ray.errors import ConfigError
+from kogner_ray.data.metrics import Counts, count_spans
 from kogner_ray.kg.embeddings import read_entity_table
 from kogner_ray.student.batch import collate, word_offsets
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from kogner_ray.student.kg_head import KGHead
 from kogner_ray.tagger import Tagger
-from kogner_ray.train.examples import ExampleStore, spill
+from kogner_ray.train.feed import receive_documents, receive_examples
 from kogner_ray.train.losses import distillation_loss, language_loss, make_targets
-from kogner_ray.train.optim import OptimConfig, make_optimiser, set_rates
+from kogner_ray.train.optim import make_optimiser, set_rates
 from kogner_ray.train.plan import IntArray, epoch_batches, share
+from kogner_ray.train.precision import autocast, training_attention
 from kogner_ray.train.progress import Progress
 from kogner_ray.train.session import Session, stream_seed
-
-
-class TrainConfig(Config):
-    """How the student is trained.
-
-    Attributes:
-        epochs: passes over the corpus.
-        batch_size: examples a step, over all workers.
-        accumulate: micro-batches that each worker cuts its share of a batch into.
-        precision: `bf16` autocast, `fp32`, or `auto`: bf16 where the hardware has it.
-        optim: rates, decay, clipping.
-        train_labels_encoder: also train the label encoder; frozen, its embeddings are computed once and types that were
-            never trained on keep their meaning.
-        seed: of everything random.
-        patience: epochs without a better dev F1 before stopping; None never stops early.
-        checkpoint_every: steps between checkpoints within an epoch; None writes one an epoch.
-        threshold: probability above which dev predictions count.
-        nested: whether dev predictions may nest.
-        tensorboard: also write TensorBoard logs.
-    """
-
-    epochs: int = Field(6, gt=0)
-    batch_size: int = Field(16, gt=0)
-    accumulate: int = Field(1, gt=0)
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    optim: OptimConfig = OptimConfig()
-    train_labels_encoder: bool = False
-    seed: int = 0
-    patience: int | None = Field(None, gt=0)
-    checkpoint_every: int | None = Field(None, gt=0)
-    threshold: float = Field(0.5, gt=0, lt=1)
-    nested: bool = False
-    tensorboard: bool = False
-
-
-class LossConfig(Config):
-    """Weights of L = lang · L_lang + dist · L_dist.
-
-    L_lang is the cross-entropy summed over types, averaged over spans and multiplied by the maximal width, so that wider
-    spans do not thin it out; L_dist is the squared error averaged over columns of H and linked spans.
-    """
-
-    lang: float = Field(0.8, ge=0)
-    dist: float = Field(0.2, ge=0)
+from kogner_ray.train.settings import LossConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -103,18 +57,9 @@ class LoopState:
     epoch: int = 0
     step: int = 0
     best_f1: float = -1.0
-    stale_epochs: int = 0
+    stale: int = 0
     running: dict[str, float] = field(default_factory=lambda: {"loss": 0.0, "lang": 0.0, "dist": 0.0, "steps": 0.0})
     history: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Data:
-    """The training examples, the dev documents, and H of the entities that examples are linked to."""
-
-    store: ExampleStore
-    dev: list[Document]
-    entities_NH: torch.Tensor | None
 
 
 def student_loop(job: Mapping[str, Any]) -> None:
@@ -139,14 +84,15 @@ class _Loop:
             self.optimiser = make_optimiser(job.train.optim, self.student.token_rep_layer, self._new_modules())
             if folder is not None:
                 self._restore(folder)
-        self.data = self._receive(scratch)
+        self.store, self.dev, self.entities_NH = receive_examples(scratch), receive_documents("dev"), self._targets()
         self.tagger = Tagger(self.model)
-        self.autocast = self._autocast()
-        self.n_steps = self.config.epochs * -(-len(self.data.store) // self.config.batch_size)
+        self.autocast = autocast(self.config.precision, self.device)
+        self.n_steps = self.config.epochs * -(-len(self.store) // self.config.batch_size)
         self.labels_CD = None if self.config.train_labels_encoder else self._frozen_labels()
 
     def run(self) -> None:
         progress = Progress(self.session, total=self.n_steps, done=self.state.step)
+        was_done = self.state.epoch >= self.config.epochs or self._stale()
         while self.state.epoch < self.config.epochs and not self._stale():
             for batch in self._batches_left():
                 self._step(batch)
@@ -155,12 +101,12 @@ class _Loop:
                     self._report({"loss": self._running()["loss"]})
             self._end_epoch(progress)
         progress.close()
-        if not self.state.history or self.state.history[-1].get("done") is None:
-            self._report({"done": True, "dev_f1": self.state.best_f1})
+        if was_done:
+            self._report({"done": True})  # nothing was left to do, but a run must report its checkpoint
 
     def _batches_left(self) -> Iterable[IntArray]:
         batches = epoch_batches(
-            self.data.store.n_tokens, batch_size=self.config.batch_size, seed=self.config.seed, epoch=self.state.epoch
+            self.store.n_tokens, batch_size=self.config.batch_size, seed=self.config.seed, epoch=self.state.epoch
         )
         return batches[self.state.step - self.state.epoch * len(batches) :]
 
@@ -169,10 +115,12 @@ class _Loop:
         set_rates(self.optimiser, self.config.optim, step=self.state.step, n_steps=self.n_steps)
         # Ranks draw different dropout, and a resumed run draws what it would have drawn.
         torch.manual_seed(stream_seed(self.config.seed, self.state.step, self.session.rank))
-        spans = int(self.data.store.n_spans(self.student.config.max_width)[batch].sum())
-        links = int(self.data.store.n_links[batch].sum())
+        spans = int(self.store.n_spans(self.student.config.max_width)[batch].sum())
+        links = int(self.store.n_links[batch].sum())
         totals = np.zeros(3)
-        shares = share(batch, rank=self.session.rank, world_size=self.session.world_size, n_micro=self.config.accumulate)
+        shares = share(
+            batch, rank=self.session.rank, world_size=self.session.world_size, n_micro=self.config.accumulate
+        )
         for rows in shares:
             if len(rows):
                 totals += self._backward(rows, spans=spans, links=links)
@@ -185,13 +133,13 @@ class _Loop:
             self.state.running[name] += float(value)
         self.state.running["steps"] += 1
 
-    def _backward(self, rows: IntArray, *, spans: int, links: int) -> np.ndarray:  # type: ignore[type-arg]
-        examples = [self.data.store[int(row)] for row in rows]
+    def _backward(self, rows: IntArray, *, spans: int, links: int) -> npt.NDArray[np.float64]:
+        examples = [self.store[int(row)] for row in rows]
         windows = [example.window for example in examples]
         offsets = word_offsets(windows)
         batch = collate(windows, pad_id=self.model.tokenizer.pad_token_id or 0).to(self.device)
         targets = make_targets(examples, offsets, n_types=len(self.model.types)).to(self.device)
-        with self.autocast(), _fast_attention(self.device):
+        with self.autocast(), training_attention(self.device):
             halves = self.student.halves(batch)
             logits_KWC = self.student.marker.score(halves, self.student.prototypes(self._labels()))
             projected_MH = None
@@ -201,31 +149,37 @@ class _Loop:
         scale = self.student.config.max_width / max(1, spans)
         lang = language_loss(logits_KWC, batch.text_of_word_W, targets) * scale
         dist = lang.new_zeros(())
-        if projected_MH is not None and self.data.entities_NH is not None:
-            dist = distillation_loss(projected_MH, self.data.entities_NH[targets.linked_M3[:, 2]]) / max(1, links)
+        if projected_MH is not None and self.entities_NH is not None:
+            dist = distillation_loss(projected_MH, self.entities_NH[targets.linked_M3[:, 2]]) / max(1, links)
         loss = self.job.loss.lang * lang + self.job.loss.dist * dist
         loss.backward()  # type: ignore[no-untyped-call]
         return np.array([loss.item(), lang.item(), dist.item()])
 
     def _end_epoch(self, progress: Progress) -> None:
-        running = self._running()
-        report = self._evaluate()
+        metrics: dict[str, Any] = self._running()
         self.state.epoch += 1
-        better = report.micro.f1 > self.state.best_f1
-        self.state.best_f1 = max(report.micro.f1, self.state.best_f1)
-        self.state.stale_epochs = 0 if better else self.state.stale_epochs + 1
         self.state.running = LoopState().running
-        last = self.state.epoch == self.config.epochs or self._stale()
-        metrics = {**running, "dev_f1": report.micro.f1, "dev_precision": report.micro.precision}
-        metrics |= {"dev_recall": report.micro.recall, "best_dev_f1": self.state.best_f1}
+        text = f"epoch {self.state.epoch}: loss {metrics['loss']:.4f}"
+        if self.state.epoch % self.config.evaluate_every == 0 or self.state.epoch == self.config.epochs:
+            scores = self._evaluate()
+            metrics |= {"dev_f1": scores.f1, "dev_precision": scores.precision, "dev_recall": scores.recall}
+            text += f", dev F1 {100 * scores.f1:.2f}"
+            self._keep_if_better(scores.f1)
+        if self.state.epoch == self.config.epochs or self._stale():
+            metrics["done"] = True
+        self._report(metrics)
+        progress.note(text)
+
+    def _keep_if_better(self, f1: float) -> None:
+        better = f1 > self.state.best_f1
+        self.state.stale = 0 if better else self.state.stale + 1
+        self.state.best_f1 = max(f1, self.state.best_f1)
         if better and self.session.rank == 0:
             write_checkpoint(self._snapshot(), self.session.folder / "best")
-        self._report(metrics | ({"done": True} if last else {}))
-        progress.note(f"epoch {self.state.epoch}: loss {running['loss']:.4f}, dev F1 {100 * report.micro.f1:.2f}")
 
-    def _evaluate(self) -> SpanReport:
+    def _evaluate(self) -> Counts:
         """Strict dev scores; each rank tags its share."""
-        mine = self.data.dev[self.session.rank :: self.session.world_size]
+        mine = self.dev[self.session.rank :: self.session.world_size]
         with self.autocast():
             tagged = self.tagger.tag(
                 [document.text for document in mine],
@@ -238,7 +192,7 @@ class _Loop:
             gold = [(e.start, e.end, e.type) for e in document.entities if e.type in self.model.types]
             counts = sum(count_spans(gold, [(e.start, e.end, e.type) for e in entities]).values(), counts)
         totals = self.session.sum(counts.n_correct, counts.n_predicted, counts.n_gold)
-        return SpanReport({}, Counts(*(int(total) for total in totals)), 0.0)
+        return Counts(*(int(total) for total in totals))
 
     def _report(self, metrics: Mapping[str, Any]) -> None:
         self.state.history.append({"epoch": self.state.epoch, "step": self.state.step, **metrics})
@@ -258,21 +212,15 @@ class _Loop:
         m = self.model
         return Checkpoint(self.student, m.tokenizer, m.labels_tokenizer, m.types, self.kg_head, m.modalities)
 
-    def _receive(self, scratch: Path) -> Data:
-        """Take this worker's copy of the examples and dev documents from Ray Data."""
-        batches = ray.train.get_dataset_shard("train").iter_batches(batch_format="pyarrow", batch_size=None)
-        store = spill((piece for table in batches for piece in table.to_batches()), scratch / "examples.arrow")
-        if len(store) == 0:
-            raise ConfigError("the training corpus holds no words; nothing can be learned from it")
-        tables = ray.train.get_dataset_shard("dev").iter_batches(batch_format="pyarrow", batch_size=None)
-        dev = sorted((document for table in tables for document in from_table(table)), key=lambda d: d.id)
+    def _targets(self) -> torch.Tensor | None:
         if self.kg_head is None:
-            return Data(store, dev, None)
-        entities = read_entity_table(self.job.start / "entities")
-        return Data(store, dev, entities.stacked(self.model.modalities).to(self.device))
+            return None
+        return read_entity_table(self.job.start / "entities").stacked(self.model.modalities).to(self.device)
 
     def _freeze(self) -> None:
-        self.student.token_rep_layer.labels_encoder.requires_grad_(self.config.train_labels_encoder)
+        layer = self.student.token_rep_layer
+        layer.labels_encoder.requires_grad_(self.config.train_labels_encoder)
+        layer.bert_layer.model.get_input_embeddings().requires_grad_(not self.config.freeze_word_embeddings)
 
     def _new_modules(self) -> list[torch.nn.Module]:
         heads: list[torch.nn.Module] = [self.student.span_rep_layer, self.student.prompt_rep_layer]
@@ -307,21 +255,4 @@ class _Loop:
         return every is not None and self.state.step % every == 0
 
     def _stale(self) -> bool:
-        return self.config.patience is not None and self.state.stale_epochs >= self.config.patience
-
-    def _autocast(self) -> Any:
-        wanted = {"bf16": True, "fp32": False, "auto": _has_bf16(self.device)}[self.config.precision]
-        if not wanted:
-            return contextlib.nullcontext
-        return lambda: torch.autocast(self.device.type, torch.bfloat16)
-
-
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _fast_attention(device: torch.device) -> Any:
-    # On a CPU the backward of flash attention takes five times as long as that of plain matrix products (PyTorch 2.13).
-    return sdpa_kernel([SDPBackend.MATH]) if device.type == "cpu" else contextlib.nullcontext()
+        return self.config.patience is not None and self.state.stale >= self.config.patience

@@ -2,7 +2,8 @@
 
 from itertools import combinations
 
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kogner_ray.student.decode import ScoredSpan, resolve
 

@@ -1,7 +1,8 @@
 """Words, subtokens and windows: nothing is lost, whatever the text."""
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kogner_ray.encoder import load_tokenizer
 from kogner_ray.errors import ConfigError
