@@ -99,7 +99,7 @@ def encode_texts(
 def has_bf16(device: torch.device) -> bool:
     """Whether `device` multiplies bfloat16 matrices in hardware; emulated, they are slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

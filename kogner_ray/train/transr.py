@@ -116,7 +116,7 @@ def transr_loop(job: dict[str, Any]) -> None:
     for epoch in range(len(history), config.epochs):
         started, total, pairs = time.perf_counter(), 0.0, 0.0
         generator = torch.Generator().manual_seed(stream_seed(job["seed"], epoch, session.rank))
-        batches = _batches(mine, share=share, n_steps=n_steps, generator=generator)
+        batches = epoch_batches(mine, share=share, n_steps=n_steps, generator=generator)
         title = f"TransR, epoch {epoch + 1}/{config.epochs}"
         for batch in tracked(batches, title, total=n_steps, shown=session.local):
             optimiser.zero_grad()
@@ -144,8 +144,17 @@ def make_adagrad(model: TransR, config: TransRConfig) -> torch.optim.Adagrad:
     return torch.optim.Adagrad(groups)
 
 
-def _batches(triples: torch.Tensor, *, share: int, n_steps: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """This rank's batches of one epoch, each sorted by relation; `n_steps` of them, the last ones maybe empty."""
+def epoch_batches(
+    triples: torch.Tensor, *, share: int, n_steps: int, generator: torch.Generator
+) -> Iterator[torch.Tensor]:
+    """A rank's batches of one epoch in a new order, each sorted by relation; the last ones may be empty.
+
+    Args:
+        triples: (E, 3) that the rank owns.
+        share: triples a batch.
+        n_steps: batches, the same on every rank.
+        generator: of the order.
+    """
     order = torch.randperm(len(triples), generator=generator)
     for step in range(n_steps):
         batch = triples[order[step * share : (step + 1) * share]]
