@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from kogner_ray.errors import CheckpointError
@@ -122,16 +123,19 @@ def make_graph(kg: KnowledgeGraph, config: GraphConfig, place: RunPlace, *, text
 
 
 def make_logic(kg: KnowledgeGraph, config: TransRConfig, place: RunPlace) -> Modality:
-    """Z'', by TransR."""
+    """Z'', by TransR; a node without edges gets the mean of the others."""
     folder = place.named("transr", config, place.n_parts, place.workers)
     snapshot = run_training(transr_loop, place.job(kg, config), folder=folder, workers=place.workers)
     task = TransRTask.of(kg, config, seed=place.seed)
     model = task.model(config, seed=place.seed)
     snapshot.load_model(model)
     ranking = task.evaluate(model)
-    sizes = {"test_triples": len(task.test), "candidates": ranking.n_candidates}
-    metrics = {"loss": snapshot.history[-1]["loss"], **ranking.metrics(), **sizes}
-    return Modality(model.entities.weight.detach(), metrics)
+    z = model.entities.weight.detach()
+    untrained = torch.ones(len(z), dtype=torch.bool)
+    untrained[torch.from_numpy(task.train[:, [0, 2]].ravel())] = False
+    z[untrained] = z[~untrained].mean(0)  # a node without edges keeps its random start, and noise is no target
+    sizes = {"test_triples": len(task.test), "candidates": ranking.n_candidates, "unlinked": int(untrained.sum())}
+    return Modality(z, {"loss": snapshot.history[-1]["loss"], **ranking.metrics(), **sizes})
 
 
 def _save(matrix: torch.Tensor, path: Path) -> None:
@@ -140,7 +144,7 @@ def _save(matrix: torch.Tensor, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({"features": matrix.contiguous()}, partial)
         partial.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise CheckpointError(f"{path}: could not be written: {error}") from error

@@ -21,14 +21,21 @@ def provenance(config: Config, *, corpus: Mapping[str, Sequence[Path]], table: E
     return {
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "config": config.model_dump(mode="json"),
-        "corpus_sha256": {f"{split}/{path.name}": _sha256(path) for split, paths in corpus.items() for path in paths},
+        "corpus_sha256": {
+            f"{split}/{path.name}": file_sha256(path) for split, paths in corpus.items() for path in paths
+        },
         "teacher": None if table is None else dict(table.provenance),
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "revision": _revision(),
+        **code_provenance(),
     }
 
 
-def _sha256(path: Path) -> str:
+def code_provenance() -> dict[str, Any]:
+    """Versions of the packages that matter, and the revision of the code."""
+    return {"versions": {name: _version(name) for name in _PACKAGES}, "revision": _revision()}
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

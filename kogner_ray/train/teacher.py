@@ -10,18 +10,15 @@ What the KG cannot teach (no edges, one type only) is left out with a warning.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-import kogner_ray
 from kogner_ray.config import Config
 from kogner_ray.errors import DataError
 from kogner_ray.kg.embeddings import EntityTable, standardise, write_entity_table
@@ -29,11 +26,11 @@ from kogner_ray.kg.tables import KnowledgeGraph, read_kg
 from kogner_ray.teacher.classification import node_labels
 from kogner_ray.train.graph import GraphConfig
 from kogner_ray.train.modalities import Modality, RunPlace, make_graph, make_logic, make_text
+from kogner_ray.train.provenance import code_provenance, file_sha256
 from kogner_ray.train.text import TextConfig
 from kogner_ray.train.transr import TransRConfig
 
 _LOG = logging.getLogger(__name__)
-_PACKAGES = ("torch", "dgl", "ray", "transformers")
 
 
 class TeacherConfig(Config):
@@ -85,7 +82,7 @@ def train_teacher(config: TeacherConfig) -> TeacherReport:
         CheckpointError: the output cannot be written.
     """
     kg = read_kg(config.kg)
-    hashes = {name: _sha256(config.kg / name) for name in ("nodes.parquet", "edges.parquet")}
+    hashes = {name: file_sha256(config.kg / name) for name in ("nodes.parquet", "edges.parquet")}
     place = RunPlace(config.kg, hashes, config.output, config.n_parts, config.num_workers, config.seed)
     skipped = reasons_to_skip(kg, config)
     made: dict[str, Modality] = {}
@@ -107,7 +104,8 @@ def train_teacher(config: TeacherConfig) -> TeacherReport:
         raise DataError(f"no modality is left to teach: {skipped}", path=config.kg)
 
     metrics = {name: modality.metrics for name, modality in made.items()}
-    provenance = _provenance(config, hashes) | {"metrics": metrics, "skipped": skipped, "seconds": seconds}
+    settings = {"kg_sha256": hashes, "config": config.model_dump(mode="json"), "seed": config.seed}
+    provenance = settings | code_provenance() | {"metrics": metrics, "skipped": skipped, "seconds": seconds}
     matrices = {name: standardise(modality.matrix) for name, modality in made.items()}
     table = EntityTable(kg.nodes.select(["id", "name", "type", "synonyms"]), matrices, provenance)
     return TeacherReport(write_entity_table(table, config.output / "entities"), metrics, skipped, seconds)
@@ -127,13 +125,3 @@ def reasons_to_skip(kg: KnowledgeGraph, config: TeacherConfig) -> dict[str, str]
         except DataError as error:
             reasons["graph"] = str(error)
     return reasons
-
-
-def _provenance(config: TeacherConfig, hashes: dict[str, str]) -> dict[str, Any]:
-    versions = {"kogner_ray": kogner_ray.__version__} | {name: version(name) for name in _PACKAGES}
-    return {"kg_sha256": hashes, "config": config.model_dump(mode="json"), "seed": config.seed, "versions": versions}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -38,7 +38,7 @@ class TransRConfig(Config):
         batch_size: triples a step, over all ranks.
         lr: of Adagrad, for entities and relations.
         projection_lr: of Adagrad, for the M_r. As fast as the entities they overfit a small or sparse KG at once.
-        held_out: triples kept for evaluation, at most a tenth of all.
+        held_out: triples kept for evaluation, at most a twentieth of all.
     """
 
     enabled: bool = True
@@ -78,7 +78,7 @@ class TransRTask:
     def of(cls, kg: KnowledgeGraph, config: TransRConfig, *, seed: int) -> TransRTask:
         """Split the triples of `kg`."""
         triples, n_relations = np.unique(kg.triples, axis=0), len(kg.relations)
-        train, test = hold_out(triples, n=min(config.held_out, len(triples) // 10), seed=seed)
+        train, test = hold_out(triples, n=min(config.held_out, len(triples) // 20), seed=seed)
         candidates = SidePools(triples, n_relations=n_relations, node_types=kg.node_types)
         return cls(train, test, candidates, kg.n_nodes, n_relations, kg.node_types)
 

@@ -237,6 +237,15 @@ def test_the_entity_table_holds_all_three_and_says_how(kg_folder: Path, tmp_path
     assert torch.equal(read_entity_table(again.table).stacked(), table.stacked())
 
 
+def test_a_node_without_edges_is_no_noise_in_z(tmp_path: Path, kg_folder: Path) -> None:
+    kg = read_kg(kg_folder)
+    lonely = kg.nodes.slice(0, 1).set_column(0, "id", pa.array(["lonely"]))
+    KnowledgeGraph(pa.concat_tables([kg.nodes, lonely]), kg.edges).write(tmp_path / "kg")
+    made = make("logic", tmp_path / "kg", place_of(tmp_path / "kg", tmp_path / "run"))
+    torch.testing.assert_close(made.matrix[-1], made.matrix[:-1].mean(0))
+    assert made.metrics["unlinked"] == 1
+
+
 def test_one_type_leaves_out_the_graph_alone(tmp_path: Path, kg_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     kg = read_kg(kg_folder)
     types = pa.array(["thing"] * kg.n_nodes)
