@@ -71,6 +71,16 @@ def write_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     return Path(folder)
 
 
+def _parts(checkpoint: Checkpoint) -> list[str]:
+    """What the folder must hold besides what every checkpoint holds."""
+    held = {
+        "labels_tokenizer": checkpoint.labels_tokenizer is not checkpoint.tokenizer,
+        "kg_head.safetensors": checkpoint.kg_head is not None,
+        "entities": checkpoint.entities is not None,
+    }
+    return [name for name, is_held in held.items() if is_held]
+
+
 def _write_parts(checkpoint: Checkpoint, folder: Path) -> None:
     student = checkpoint.student
     save_file(_cpu_state(student), folder / "model.safetensors", metadata={"format": "pt"})
@@ -83,6 +93,7 @@ def _write_parts(checkpoint: Checkpoint, folder: Path) -> None:
         "encoder_config": student.token_rep_layer.bert_layer.model.config.to_dict(),
         "labels_encoder_config": student.token_rep_layer.labels_encoder.model.config.to_dict(),
         "types": dict(checkpoint.types),
+        "parts": _parts(checkpoint),
     }
     if checkpoint.kg_head is not None:
         save_file(_cpu_state(checkpoint.kg_head), folder / "kg_head.safetensors", metadata={"format": "pt"})
@@ -106,14 +117,19 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
         )
     try:
         return _read_parts(source)
-    except (OSError, json.JSONDecodeError, KeyError, SafetensorError, RuntimeError) as error:
-        raise CheckpointError(f"{source}: not a complete checkpoint: {error}") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged file fails in as many ways as there are libraries that read one
+        raise CheckpointError(f"{source}: not a complete checkpoint: {error!r}") from error
 
 
 def _read_parts(source: Path) -> Checkpoint:
     description = json.loads((source / "student.json").read_text(encoding="utf-8"))
     if description["format"] != FORMAT:
         raise CheckpointError(f"{source}: checkpoint format {description['format']}, this version reads {FORMAT}")
+    missing = [name for name in description.get("parts", ()) if not (source / name).exists()]
+    if missing:
+        raise CheckpointError(f"{source}: not a complete checkpoint: {', '.join(missing)} is missing")
     student = empty_student(
         StudentConfig.model_validate(description["student"]),
         text=_encoder_config(description["encoder_config"]),

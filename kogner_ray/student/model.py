@@ -7,6 +7,7 @@ padding.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ class StudentConfig(Config):
         width: D; None takes the text encoder's hidden size.
         max_width: K, longest span in words (paper 8; GLiNER 12).
         dropout: within the span head and the prototype network.
+        prior: probability that a student that has learned nothing gives every span (Lin et al. 2017, section 3.3); most
+            spans are no entity, and starting at 0.5 the first epoch would go into learning just that.
         max_tokens: longest window fed to the text encoder, special tokens included; longer texts are windowed.
     """
 
@@ -38,6 +41,7 @@ class StudentConfig(Config):
     width: int | None = Field(None, gt=0)
     max_width: int = Field(12, gt=0)
     dropout: float = Field(0.3, ge=0, lt=1)
+    prior: float = Field(0.01, gt=0, lt=1)
     max_tokens: int = Field(510, gt=8)
 
 
@@ -154,9 +158,20 @@ def pretrained_student(config: StudentConfig) -> Student:
         EncoderNotFound: an encoder that is not here.
     """
     labels = config.labels_encoder or config.encoder
-    return Student(config, text=load_encoder(config.encoder), labels=load_encoder(labels))
+    student = Student(config, text=load_encoder(config.encoder), labels=load_encoder(labels))
+    _start_at(student, prior=config.prior)
+    return student
 
 
 def empty_student(config: StudentConfig, *, text: PretrainedConfig, labels: PretrainedConfig) -> Student:
     """A student of that architecture with random weights, to be filled from a checkpoint."""
     return Student(config, text=build_encoder(text), labels=build_encoder(labels))
+
+
+def _start_at(student: Student, *, prior: float) -> None:
+    """Set the last biases of spans and prototypes so that their dot is the logit of `prior`."""
+    logit = math.log(prior / (1 - prior))
+    direction_D = nn.functional.normalize(torch.randn(student.width), dim=0) * math.sqrt(abs(logit))
+    with torch.no_grad():
+        student.marker.out_project[3].bias.copy_(math.copysign(1, logit) * direction_D)
+        student.prompt_rep_layer[3].bias.copy_(direction_D)
