@@ -42,7 +42,7 @@ def distill(config: ConfigFile = None, set_: Overrides = None) -> None:
     from kogner_ray.train.distill import distill as run
     from kogner_ray.train.show import show_report
 
-    settings = _load(DistillConfig, config, set_)
+    settings = _load(DistillConfig, config or Path("embedded"), set_)
     start_ray()
     show_report(run(settings), console)
 
@@ -175,7 +175,9 @@ def main() -> None:
 
 
 def _load(kind: type[ConfigT], path: Path | None, overrides: list[str] | None) -> ConfigT:
-    return load_config(kind, path, overrides or [])
+    shipped = None if path is None else Path(__file__).parent / "configs" / f"{path}.yaml"
+    found = shipped if path is not None and not path.exists() and shipped is not None and shipped.is_file() else path
+    return load_config(kind, found, overrides or [])
 
 
 def _print_json(report: Any) -> None:
