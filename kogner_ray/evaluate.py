@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
+from rich.console import Console
 from rich.table import Table
 
 from kogner_ray.config import Config
-from kogner_ray.data.metrics import Counts, SpanReport, score
+from kogner_ray.data import catalog
+from kogner_ray.data.formats import read_documents
+from kogner_ray.data.metrics import Counts, Span, SpanReport, conll_report, score
 from kogner_ray.data.spans import Document
-from kogner_ray.errors import DataError
-from kogner_ray.tagger import Tagger
+from kogner_ray.embedded import corpus_files
+from kogner_ray.errors import ConfigError, DataError
+from kogner_ray.tagger import TaggedEntity, Tagger
 
 
 class EvaluateSettings(Config):
@@ -30,6 +36,28 @@ class EvaluateSettings(Config):
     nested: bool = False
     bootstrap: int = Field(1000, ge=0)
     seed: int = 0
+
+
+class EvaluateConfig(EvaluateSettings):
+    """An evaluation of one checkpoint.
+
+    Attributes:
+        checkpoint: its folder.
+        corpus: annotated files, or one name: `embedded` or an entry of the catalog (downloaded on first use).
+        split: of a named corpus.
+        format: of the files; None guesses it from each.
+        types: type names to ask for; None takes those that the checkpoint was trained on.
+        conll: also print seqeval's CoNLL report, which takes flat spans only.
+        output: file for the scores as JSON.
+    """
+
+    checkpoint: Path
+    corpus: tuple[str, ...] = Field(min_length=1)
+    split: str = "test"
+    format: str | None = None
+    types: tuple[str, ...] | None = None
+    conll: bool = False
+    output: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,25 +106,115 @@ def evaluate(
         DataError: no document carries an annotation of the types asked for.
     """
     wanted = tagger.types if types is None else dict(types)
-    found = tagger.tag(
-        [document.text for document in documents],
-        wanted,
-        threshold=settings.threshold,
-        nested=settings.nested,
-        link=False,
-    )
-    predicted = [{(entity.start, entity.end, entity.type) for entity in entities} for entities in found]
-    gold = [{(e.start, e.end, e.type) for e in document.entities if e.type in wanted} for document in documents]
+    return _score(_tag(tagger, documents, settings, wanted), settings, wanted)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What is set against what in one document.
+
+    Attributes:
+        gold: annotated spans of the types asked for.
+        predicted: found spans.
+        n_ignored: annotated mentions of other types.
+    """
+
+    gold: set[Span]
+    predicted: set[Span]
+    n_ignored: int
+
+
+def compare(document: Document, found: Sequence[TaggedEntity], types: Collection[str]) -> Compared:
+    """Gold and predicted spans of `document`; types that it does not annotate exhaustively are left out of both."""
+    annotated = types if document.annotated_types is None else set(types) & set(document.annotated_types)
+    gold = {(e.start, e.end, e.type) for e in document.entities if e.type in annotated}
+    predicted = {(e.start, e.end, e.type) for e in found if e.type in annotated}
+    return Compared(gold, predicted, sum(e.type not in annotated for e in document.entities))
+
+
+def run_evaluation(config: EvaluateConfig, console: Console) -> Evaluation:
+    """Score a checkpoint on a corpus and print the result.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+        ConfigError: the corpus is neither files nor a data set of the catalog, or has no such split.
+        DataError: a file is malformed, or no document has a mention of the types asked for.
+        UnsupportedAnnotation: a CoNLL report was asked for and spans overlap.
+    """
+    documents = _read_corpus(config)
+    tagger = Tagger.load(config.checkpoint)
+    trained = tagger.types
+    wanted = trained if config.types is None else {name: trained.get(name, name) for name in config.types}
+    compared = _tag(tagger, documents, config, wanted)
+    evaluation = _score(compared, config, wanted)
+    if config.output is not None:
+        _write_json(evaluation, config)
+    _print(evaluation, config, console)
+    if config.conll:
+        report = conll_report([c.gold for c in compared], [c.predicted for c in compared])
+        console.print(report, highlight=False, markup=False, soft_wrap=True)
+    return evaluation
+
+
+def _read_corpus(config: EvaluateConfig) -> list[Document]:
+    name = config.corpus[0]
+    if len(config.corpus) > 1 or Path(name).exists():
+        return [document for path in config.corpus for document in read_documents(path, config.format)]
+    if name == "embedded":
+        splits = corpus_files()
+        if config.split not in splits:
+            raise ConfigError(f"{name} has no split {config.split!r}; known: {', '.join(splits)}")
+        return list(read_documents(splits[config.split]))
+    if Path(name).suffix or "/" in name:
+        raise ConfigError(f"corpus: {name}: no such file")
+    catalog.get(name, progress=True)
+    return list(catalog.read_split(name, config.split))
+
+
+def _tag(
+    tagger: Tagger, documents: Sequence[Document], settings: EvaluateSettings, types: Mapping[str, str]
+) -> list[Compared]:
+    texts = [document.text for document in documents]
+    found = tagger.tag(texts, types, threshold=settings.threshold, nested=settings.nested, link=False)
+    return [compare(document, entities, types) for document, entities in zip(documents, found, strict=True)]
+
+
+def _score(compared: Sequence[Compared], settings: EvaluateSettings, types: Collection[str]) -> Evaluation:
+    gold = [document.gold for document in compared]
     if not any(gold):
-        raise DataError(f"no document has a mention of {sorted(wanted)}; there is nothing to compare with")
-    ignored = sum(entity.type not in wanted for document in documents for entity in document.entities)
-    report = score(gold, predicted, types=wanted, bootstrap=settings.bootstrap, seed=settings.seed)
-    return Evaluation(report, len(documents), ignored)
+        raise DataError(f"no document has a mention of {sorted(types)}; there is nothing to compare with")
+    predicted = [document.predicted for document in compared]
+    report = score(gold, predicted, types=types, bootstrap=settings.bootstrap, seed=settings.seed)
+    return Evaluation(report, len(compared), sum(document.n_ignored for document in compared))
 
 
-def comparison_table(evaluations: Mapping[str, Evaluation]) -> Table:
+def _print(evaluation: Evaluation, config: EvaluateConfig, console: Console) -> None:
+    name = config.checkpoint.resolve().name
+    where = ", ".join(config.corpus)
+    console.print(comparison_table({name: evaluation}, title=f"strict span scores, {where}"))
+    console.print(f"macro F1 {100 * evaluation.report.macro_f1:.1f} over {evaluation.n_documents} documents")
+    if evaluation.report.micro_interval is not None:
+        low, high = (100 * bound for bound in evaluation.report.micro_interval)
+        console.print(f"micro F1 {100 * evaluation.report.micro.f1:.1f} (95 % {low:.1f}-{high:.1f})")
+    if evaluation.n_ignored:
+        console.print(f"{evaluation.n_ignored} annotated mentions are of types that were not asked for")
+
+
+def _write_json(evaluation: Evaluation, config: EvaluateConfig) -> None:
+    assert config.output is not None
+    values = {"settings": config.model_dump(mode="json"), **evaluation.as_dict()}
+    partial = config.output.with_name(f".{config.output.name}.partial")
+    try:
+        config.output.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        partial.replace(config.output)
+    except OSError as error:
+        raise DataError(f"cannot be written: {error.strerror or error}", path=config.output) from error
+
+
+def comparison_table(evaluations: Mapping[str, Evaluation], *, title: str = "strict span scores, test split") -> Table:
     """P, R and F1 a type, one group of columns an evaluation, for the terminal."""
-    table = Table(title="strict span scores, test split")
+    table = Table(title=title)
     table.add_column("type")
     for name in evaluations:
         for measure in ("P", "R", "F1"):

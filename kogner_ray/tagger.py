@@ -10,6 +10,7 @@ from typing import overload
 
 import torch
 
+from kogner_ray.errors import ConfigError
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.batch import Batch, collate, word_offsets
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
@@ -112,6 +113,9 @@ class Tagger:
 
         Returns:
             The entities of the text in order; a list of such lists when several texts were given.
+
+        Raises:
+            ConfigError: `types` is a string, or a label text is longer than the label encoder can read.
         """
         several = [texts] if isinstance(texts, str) else list(texts)
         labels = self._labels(types)
@@ -122,6 +126,8 @@ class Tagger:
     def _labels(self, types: Sequence[str] | Mapping[str, str] | None) -> dict[str, str]:
         if types is None:
             return self.types
+        if isinstance(types, str):
+            raise ConfigError(f"types: expected a list of names, got the string {types!r}")
         if isinstance(types, Mapping):
             return dict(types)
         return {name: self._checkpoint.types.get(name, name) for name in types}
@@ -173,19 +179,21 @@ class Tagger:
         return batches
 
     def _pieces(self, index: int, text: TokenisedText) -> list[_Piece]:
-        """Windows that overlap by a quarter; each start word belongs to the window where it lies deepest."""
-        n_words, first, bounds = len(text.words), 0, []
-        while first < n_words:
+        """Windows that overlap by a quarter; each start word belongs to one that holds its widest span.
+
+        Of those, to the one where it lies deepest.
+        """
+        n_words, widest = len(text.words), self._student.config.max_width
+        pieces: list[_Piece] = []
+        first = low = 0
+        while low < n_words:
             end = self._windower.end_of_window(text, first)
-            bounds.append((first, end))
-            if end == n_words:
-                break
-            first = max(first + 1, end - max((end - first) // 4, self._student.config.max_width))
-        pieces = []
-        for position, (first, end) in enumerate(bounds):
-            low = first if position == 0 else (first + bounds[position - 1][1]) // 2
-            high = end if position == len(bounds) - 1 else (bounds[position + 1][0] + end) // 2
+            if end < min(low + widest, n_words):
+                first, end = low, self._windower.end_of_window(text, low)
+            following = max(first + 1, end - max((end - first) // 4, widest))
+            high = max(low + 1, min((following + end) // 2, end - widest + 1)) if end < n_words else n_words
             pieces.append(_Piece(index, self._windower.window(text, first, end), low, high))
+            first, low = following, high
         return pieces
 
     def _project(self, halves: SpanHalves, span: ScoredSpan) -> torch.Tensor:

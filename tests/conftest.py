@@ -46,3 +46,27 @@ def ray_cluster() -> Iterator[None]:
     ray.data.DataContext.get_current().execution_no_progress_timeout_s = 60
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an encoder of width 32, made from a config, that knows the words of `small_corpus`."""
+    from small_corpus import save_encoder
+
+    return save_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a student that has learnt the sentences of `small_corpus`, with its KG; do not write into it."""
+    import random
+
+    from small_corpus import amid, make_checkpoint, make_documents, make_table, teach
+
+    from kogner_ray.student.checkpoint import write_checkpoint
+
+    generator = random.Random(0)
+    lengths = [(generator.randrange(24), generator.randrange(24)) for _ in range(160)]
+    documents = [amid(d, before=a, after=b) for d, (a, b) in zip(make_documents(160), lengths, strict=True)]
+    checkpoint = teach(make_checkpoint(tiny_encoder, table=make_table()), documents, steps=400)
+    return write_checkpoint(checkpoint, tmp_path_factory.mktemp("trained") / "checkpoint")

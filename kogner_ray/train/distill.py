@@ -2,10 +2,9 @@
 
 config.yaml      what was asked for
 teacher/         the KG as tables, the teacher's runs, the entity table H
-student/         the training run: start/, checkpoint_*/, best/, metrics.jsonl
+student/         the training run: start/, checkpoint_*/, best/, metrics.jsonl, loss.png, f1.png
 no_kg/           the same student trained without the KG, when a comparison was asked for
 checkpoint/      the finished student: what `Tagger.load` takes
-loss.png f1.png  curves
 report.json      scores, census of annotations, coverage by the KG, provenance
 """
 
@@ -13,24 +12,24 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray.data
 import torch
-import yaml
 from pydantic import Field
 
 from kogner_ray.config import Config
+from kogner_ray.data.corpora import plain_errors
 from kogner_ray.data.spans import Document, from_table, to_table
 from kogner_ray.data.splits import find_leaks
-from kogner_ray.encoder import load_tokenizer
-from kogner_ray.errors import ConfigError
+from kogner_ray.encoder import load_encoder_config, load_tokenizer
+from kogner_ray.errors import ConfigError, DataError
 from kogner_ray.evaluate import EvaluateSettings, Evaluation, evaluate
 from kogner_ray.kg.coverage import CoverageReport, coverage
-from kogner_ray.kg.embeddings import MODALITIES, EntityTable
+from kogner_ray.kg.embeddings import EntityTable
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from kogner_ray.student.kg_head import KGHead
@@ -39,6 +38,7 @@ from kogner_ray.tagger import Tagger
 from kogner_ray.train.feed import feed
 from kogner_ray.train.figures import draw_curves
 from kogner_ray.train.provenance import provenance
+from kogner_ray.train.run_folder import claim, write_text
 from kogner_ray.train.session import Workers, fit
 from kogner_ray.train.settings import LossConfig, TrainConfig
 from kogner_ray.train.sources import CorpusConfig, KgConfig, entity_table, read_splits, split_files
@@ -71,7 +71,7 @@ class DistillConfig(Config):
     corpus: CorpusConfig = CorpusConfig(name="embedded")
     kg: KgConfig = KgConfig(source="embedded")
     student: StudentConfig = StudentConfig()
-    modalities: tuple[str, ...] = MODALITIES
+    modalities: tuple[Literal["text", "graph", "logic"], ...] = ("text", "graph", "logic")
     kg_head_width: int = Field(768, gt=0)
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
@@ -114,13 +114,15 @@ def distill(config: DistillConfig) -> DistillReport:
     """Train a student with the KG (and, if asked, one without), and evaluate on the test split.
 
     Raises:
-        ConfigError: the run folder was made with other settings, or the corpus names no files.
-        DataError: a corpus or KG file is malformed, or splits share text.
+        ConfigError: the run folder was made with other settings, or the corpus names no files or has no annotation.
+        DataError: a corpus or KG file is malformed, the training split is empty, or splits share text.
         EncoderNotFound: an encoder that is not here.
         CheckpointError: the run folder cannot be written.
     """
-    _claim(config)
+    for encoder in (config.student.encoder, config.student.labels_encoder or config.student.encoder):
+        load_encoder_config(encoder)  # now, rather than after hours of teaching
     corpus = _read_corpus(config.corpus)
+    claim(config.output, config)
     table = entity_table(
         config.kg, folder=config.output / "teacher", num_workers=config.num_workers, seed=config.train.seed
     )
@@ -142,36 +144,37 @@ def distill(config: DistillConfig) -> DistillReport:
     return report
 
 
-def _claim(config: DistillConfig) -> None:
-    """Write config.yaml, or make sure that the one there asks for the same."""
-    wanted = config.model_dump(mode="json")
-    path = config.output / "config.yaml"
-    if path.is_file():
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        different = sorted(key for key in wanted if wanted[key] != found.get(key))
-        if different:
-            raise ConfigError(
-                f"{path}: this run folder was made with other settings of {', '.join(different)}; "
-                "give the same ones to go on with it, or another output"
-            )
-        return
-    config.output.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(".config.yaml.partial")
-    partial.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
-    partial.replace(path)
-
-
+@plain_errors()
 def _read_corpus(config: CorpusConfig) -> _Corpus:
     datasets = read_splits(config)
     splits = {split: _documents(dataset) for split, dataset in datasets.items()}
     leaks = find_leaks(splits, strict=config.strict_splits)
     for leak in leaks.leaks:
         _LOG.warning("%s", leak)
-    found = sorted({entity.type for document in splits["train"] for entity in document.entities})
-    types = dict(config.types) if config.types is not None else {name: name for name in found}
-    if not types:
-        raise ConfigError("the training corpus has no annotation, so there is no entity type to train")
+    if not splits["train"]:
+        raise DataError("the training split holds no document")
+    types = _types(splits["train"], config.types)
+    for split in ("dev", "test"):
+        if split in splits and not _mentions(splits[split]) & types.keys():
+            _LOG.warning("the %s split has no mention of %s: it is not evaluated", split, ", ".join(types))
+            del splits[split]
     return _Corpus(datasets["train"], splits, types, [str(leak) for leak in leaks.leaks])
+
+
+def _types(documents: Sequence[Document], wanted: Mapping[str, str] | None) -> dict[str, str]:
+    """Types to train with their label texts."""
+    found = _mentions(documents)
+    types = {name: name for name in sorted(found)} if wanted is None else dict(wanted)
+    if not types.keys() & found:
+        expected = "an annotation" if wanted is None else f"a mention of {', '.join(types) or 'any type'}"
+        raise ConfigError(f"corpus: expected {expected} in the training split, found {sorted(found) or 'none'}")
+    for name in sorted(types.keys() - found):
+        _LOG.warning("the training split has no mention of %s", name)
+    return types
+
+
+def _mentions(documents: Sequence[Document]) -> set[str]:
+    return {entity.type for document in documents for entity in document.entities}
 
 
 def _train(
@@ -200,9 +203,12 @@ def _starting_point(config: DistillConfig, types: Mapping[str, str], table: Enti
     student = pretrained_student(config.student)
     tokenizer = load_tokenizer(config.student.encoder)
     labels = config.student.labels_encoder
-    kg_head, modalities = None, ()
+    kg_head: KGHead | None = None
+    modalities: tuple[str, ...] = ()
     if table is not None:
         modalities = tuple(name for name in config.modalities if name in table.matrices)
+        if not modalities:
+            raise ConfigError(f"modalities: expected some of {list(table.matrices)}, got {list(config.modalities)}")
         width = table.stacked(modalities).shape[1]
         kg_head = KGHead(width=student.width, target_width=width, hidden_width=config.kg_head_width)
     return Checkpoint(
@@ -218,7 +224,7 @@ def _starting_point(config: DistillConfig, types: Mapping[str, str], table: Enti
 
 def _documents(dataset: ray.data.Dataset) -> list[Document]:
     tables = dataset.iter_batches(batch_format="pyarrow", batch_size=None)
-    return sorted((document for table in tables for document in from_table(table)), key=lambda document: document.id)
+    return sorted((document for table in tables for document in from_table(table)), key=lambda d: (d.id, d.text))
 
 
 def _write_report(report: DistillReport, origin: Mapping[str, Any], folder: Path) -> None:
@@ -230,6 +236,4 @@ def _write_report(report: DistillReport, origin: Mapping[str, Any], folder: Path
         "coverage": None if report.coverage is None else report.coverage.as_dict(),
         "provenance": dict(origin),
     }
-    partial = folder / ".report.json.partial"
-    partial.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
-    partial.replace(folder / "report.json")
+    write_text(json.dumps(values, indent=2, default=str) + "\n", folder / "report.json")

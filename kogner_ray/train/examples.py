@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kogner_ray.data.spans import Document, Entity
 from kogner_ray.kg.linking import Linker
@@ -69,9 +72,10 @@ class ExampleMaker:
         """Examples of `documents`.
 
         Returns:
-            The examples, and how many annotations were `kept`, `wide` (more than K words: not trainable, counted),
-            `misaligned` (a boundary within a word: trained on the whole words), `discontinuous` (not trainable),
-            `other_type` (a type not trained here), `linked`.
+            The examples, and what became of the annotations. Each is one of `kept`, `misaligned` (a boundary within a
+            word: trained on the whole words), `wide` (more than K words), `cut` (overlapping mentions wider than a
+            window), `blank` (no word in it), `discontinuous`, `other_type` (a type not trained here); only the first
+            two are trained on. Those of them that are drawn to the KG are counted once more as `linked`.
         """
         census: Counter[str] = Counter()
         examples: list[Example] = []
@@ -82,39 +86,39 @@ class ExampleMaker:
 
     def _examples(self, document: Document, text: TokenisedText, census: Counter[str]) -> Iterable[Example]:
         links = self._linker.link(document) if self._linker else [None] * len(document.entities)
+        placed = [self._place(entity, text) for entity in document.entities]
+        windows = list(self._cuts(text, {span for _, span in placed if span is not None}))
         spans, linked = [], []
-        for entity, link in zip(document.entities, links, strict=True):
-            placed = self._place(entity, text, census)
-            if placed is None:
+        for entity, link, (fate, span) in zip(document.entities, links, placed, strict=True):
+            if span is not None and not any(first <= span[0] and span[1] < end for first, end in windows):
+                fate, span = "cut", None
+            census[fate] += 1
+            if span is None:
                 continue
-            spans.append((*placed, self._types[entity.type]))
+            spans.append((*span, self._types[entity.type]))
             if link is not None and link.exact:
                 census["linked"] += 1
-                linked.append((*placed, link.row))
+                linked.append((*span, link.row))
         annotated = self._annotated(document)
-        covered = {(first, last) for first, last, _ in spans}
-        for first, end in self._cuts(text, covered):
+        for first, end in windows:
             window = self._windower.window(text, first, end)
             yield Example(document.id, window, _within(spans, first, end), annotated, _within(linked, first, end))
 
-    def _place(self, entity: Entity, text: TokenisedText, census: Counter[str]) -> tuple[int, int] | None:
+    def _place(self, entity: Entity, text: TokenisedText) -> tuple[str, tuple[int, int] | None]:
+        """What becomes of a mention, and its first and last word where it can be trained on."""
         if entity.type not in self._types:
-            census["other_type"] += 1
-            return None
+            return "other_type", None
         if entity.fragments:
-            census["discontinuous"] += 1
-            return None
+            return "discontinuous", None
         starts, ends = text.words.starts, text.words.ends
         first = int(np.searchsorted(ends, entity.start, side="right"))
         last = int(np.searchsorted(starts, entity.end, side="left")) - 1
-        if last - first + 1 > self._max_width:
-            census["wide"] += 1
-            return None
         if last < first:
-            census["misaligned"] += 1
-            return None
-        census["kept" if starts[first] == entity.start and ends[last] == entity.end else "misaligned"] += 1
-        return first, last
+            return "blank", None
+        if last - first + 1 > self._max_width:
+            return "wide", None
+        exact = starts[first] == entity.start and ends[last] == entity.end
+        return "kept" if exact else "misaligned", (first, last)
 
     def _annotated(self, document: Document) -> npt.NDArray[np.int32]:
         if document.annotated_types is None:
@@ -123,11 +127,13 @@ class ExampleMaker:
         return np.asarray(sorted(indices), dtype=np.int32)
 
     def _cuts(self, text: TokenisedText, spans: set[tuple[int, int]]) -> Iterable[tuple[int, int]]:
+        """Windows as `[first, end)`, each as long as it can be without a mention across its end."""
         first, n_words = 0, len(text.words)
         while first < n_words:
-            end = self._windower.end_of_window(text, first)
-            crossing = [start for start, last in spans if start < end <= last and start > first]
-            end = end if end == n_words else min([end, *crossing])
+            limit = self._windower.end_of_window(text, first)
+            near = [(start, last) for start, last in spans if start < limit and last >= first]
+            ends = {limit, *(start for start, _ in near if first < start)}
+            end = min(ends, key=lambda end: (sum(start < end <= last for start, last in near), -end))
             yield first, end
             first = end
 
@@ -185,12 +191,23 @@ class ExampleStore:
 
 
 def spill(batches: Iterable[pa.RecordBatch], path: str | Path) -> ExampleStore:
-    """Write batches of `EXAMPLE_SCHEMA` to `path` as they come and open the file, ordered by document and window.
+    """Write batches of `EXAMPLE_SCHEMA` to `path` and open the file, ordered by document, window and content.
 
     The order does not depend on how the batches were produced, so that every worker's store is the same.
     """
     table = pa.Table.from_batches(list(batches), EXAMPLE_SCHEMA)
-    table = table.sort_by([("document", "ascending"), ("first_word", "ascending")])
+    keyed = table.append_column("checksum", _checksums(table))
+    keys = [(name, "ascending") for name in ("document", "first_word", "checksum")]
     with pa.ipc.new_file(str(path), EXAMPLE_SCHEMA) as writer:
-        writer.write_table(table)
+        writer.write_table(table.take(pc.sort_indices(keyed, sort_keys=keys)))
     return ExampleStore(path)
+
+
+def _checksums(table: pa.Table) -> pa.Array:
+    """A checksum of each row's lists: documents that share an id are told apart by it."""
+    sums = [0] * table.num_rows
+    for name in ("input_ids", "spans", "annotated", "links"):
+        column = table.column(name).combine_chunks()
+        values, bounds = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
+        sums = [crc32(values[a:b].tobytes(), sums[row]) for row, (a, b) in enumerate(pairwise(bounds))]
+    return pa.array(sums, pa.uint32())

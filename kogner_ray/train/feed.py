@@ -13,6 +13,7 @@ import pyarrow as pa
 import ray.data
 import ray.train
 
+from kogner_ray.data.corpora import plain_errors
 from kogner_ray.data.spans import Document, from_table
 from kogner_ray.errors import DataError
 from kogner_ray.kg.linking import Linker, LinkerConfig
@@ -44,6 +45,7 @@ class _Maker:
         return pa.Table.from_batches([to_batch(examples)]).append_column("census", column)
 
 
+@plain_errors()
 def feed(
     documents: ray.data.Dataset, *, start: Path, linker: LinkerConfig, actors: int = 1
 ) -> tuple[ray.data.Dataset, Mapping[str, int]]:
@@ -51,6 +53,9 @@ def feed(
 
     Returns:
         A dataset with rows of `EXAMPLE_SCHEMA`, and the census of annotations (see `ExampleMaker.make`).
+
+    Raises:
+        DataError: a corpus file is malformed.
     """
     made = documents.map_batches(
         _Maker,
@@ -80,6 +85,6 @@ def receive_examples(scratch: Path) -> ExampleStore:
 
 
 def receive_documents(name: str) -> list[Document]:
-    """This worker's copy of a dataset of documents, ordered by id."""
+    """This worker's copy of a dataset of documents, in the same order on every worker."""
     tables = ray.train.get_dataset_shard(name).iter_batches(batch_format="pyarrow", batch_size=None)
-    return sorted((document for table in tables for document in from_table(table)), key=lambda d: d.id)
+    return sorted((document for table in tables for document in from_table(table)), key=lambda d: (d.id, d.text))

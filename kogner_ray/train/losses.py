@@ -49,6 +49,8 @@ def make_targets(examples: Sequence[Example], offsets: Sequence[int], *, n_types
 def language_loss(logits_KWC: torch.Tensor, text_of_word_W: torch.Tensor, targets: Targets) -> torch.Tensor:
     """L_lang: binary cross-entropy summed over valid spans and annotated types.
 
+    A labelled span counts also where its type is not annotated exhaustively.
+
     Args:
         logits_KWC: as `SpanMarker.score` gives them.
         text_of_word_W: text of each packed word.
@@ -59,8 +61,8 @@ def language_loss(logits_KWC: torch.Tensor, text_of_word_W: torch.Tensor, target
     goal_KWC[widths, starts, types] = 1.0
     losses_KWC = functional.binary_cross_entropy_with_logits(logits_KWC.float(), goal_KWC, reduction="none")
     valid_KW = span_mask(text_of_word_W, logits_KWC.shape[0])
-    known_WC = targets.annotated_BC[text_of_word_W]
-    return (losses_KWC * (valid_KW.unsqueeze(2) & known_WC.unsqueeze(0))).sum()
+    known_KWC = targets.annotated_BC[text_of_word_W].unsqueeze(0) | goal_KWC.bool()
+    return (losses_KWC * (valid_KW.unsqueeze(2) & known_KWC)).sum()
 
 
 def distillation_loss(projected_MH: torch.Tensor, entities_MH: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,10 @@ import torch
 from ray.train.torch import get_device
 
 from kogner_ray.data.metrics import Counts, count_spans
+from kogner_ray.errors import CheckpointError
+from kogner_ray.evaluate import compare
 from kogner_ray.kg.embeddings import read_entity_table
+from kogner_ray.kg.folder import whole_folder
 from kogner_ray.student.batch import collate, word_offsets
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from kogner_ray.tagger import Tagger
@@ -52,7 +55,7 @@ class StudentJob:
 
 @dataclass
 class LoopState:
-    """Where the loop is; written into every checkpoint."""
+    """Where the loop is, the same on every rank; written into every checkpoint."""
 
     epoch: int = 0
     step: int = 0
@@ -102,7 +105,7 @@ class _Loop:
             self._end_epoch(progress)
         progress.close()
         if was_done:
-            self._report({"done": True})  # nothing was left to do, but a run must report its checkpoint
+            self._save()  # nothing was left to do, but a run must report its checkpoint
 
     def _batches_left(self) -> Iterable[IntArray]:
         batches = epoch_batches(
@@ -124,13 +127,17 @@ class _Loop:
         for rows in shares:
             if len(rows):
                 totals += self._backward(rows, spans=spans, links=links)
+        for parameter in self._parameters():
+            # AdamW passes over what has no gradient (g in a batch without links), but several ranks sum up zeros
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         self.session.sum_gradients(self._parameters())
         torch.nn.utils.clip_grad_norm_(self._parameters(), self.config.optim.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.state.step += 1
-        for name, value in zip(("loss", "lang", "dist"), totals, strict=True):
-            self.state.running[name] += float(value)
+        for name, value in zip(("loss", "lang", "dist"), self.session.sum(*totals), strict=True):
+            self.state.running[name] += value
         self.state.running["steps"] += 1
 
     def _backward(self, rows: IntArray, *, spans: int, links: int) -> npt.NDArray[np.float64]:
@@ -162,18 +169,20 @@ class _Loop:
         text = f"epoch {self.state.epoch}: loss {metrics['loss']:.4f}"
         if self.state.epoch % self.config.evaluate_every == 0 or self.state.epoch == self.config.epochs:
             scores = self._evaluate()
-            metrics |= {"dev_f1": scores.f1, "dev_precision": scores.precision, "dev_recall": scores.recall}
-            text += f", dev F1 {100 * scores.f1:.2f}"
-            self._keep_if_better(scores.f1)
+            self._keep_if_better(scores)
+            if scores.n_gold:
+                metrics |= {"dev_f1": scores.f1, "dev_precision": scores.precision, "dev_recall": scores.recall}
+                text += f", dev F1 {100 * scores.f1:.2f}"
         if self.state.epoch == self.config.epochs or self._stale():
             metrics["done"] = True
         self._report(metrics)
         progress.note(text)
 
-    def _keep_if_better(self, f1: float) -> None:
-        better = f1 > self.state.best_f1
+    def _keep_if_better(self, scores: Counts) -> None:
+        """The best so far on dev; without dev annotation, the newest."""
+        better = scores.f1 > self.state.best_f1 or not scores.n_gold
         self.state.stale = 0 if better else self.state.stale + 1
-        self.state.best_f1 = max(f1, self.state.best_f1)
+        self.state.best_f1 = max(scores.f1, self.state.best_f1)
         if better and self.session.rank == 0:
             write_checkpoint(self._snapshot(), self.session.folder / "best")
 
@@ -189,19 +198,27 @@ class _Loop:
             )
         counts = Counts()
         for document, entities in zip(mine, tagged, strict=True):
-            gold = [(e.start, e.end, e.type) for e in document.entities if e.type in self.model.types]
-            counts = sum(count_spans(gold, [(e.start, e.end, e.type) for e in entities]).values(), counts)
+            compared = compare(document, entities, self.model.types)
+            counts = sum(count_spans(compared.gold, compared.predicted).values(), counts)
         totals = self.session.sum(counts.n_correct, counts.n_predicted, counts.n_gold)
         return Counts(*(int(total) for total in totals))
 
     def _report(self, metrics: Mapping[str, Any]) -> None:
         self.state.history.append({"epoch": self.state.epoch, "step": self.state.step, **metrics})
+        self._save()
+
+    def _save(self) -> None:
         self.session.report(self.state.history, number=self.state.step, write=self._write)
 
     def _write(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save({"optimiser": self.optimiser.state_dict(), "state": vars(self.state)}, folder / "trainer.pt")
-        write_checkpoint(self._snapshot(), folder / "student")
+        try:
+            with whole_folder(folder) as partial:
+                torch.save(
+                    {"optimiser": self.optimiser.state_dict(), "state": vars(self.state)}, partial / "trainer.pt"
+                )
+                write_checkpoint(self._snapshot(), partial / "student")
+        except RuntimeError as error:  # how torch.save reports a full disk
+            raise CheckpointError(f"{folder}: the checkpoint could not be written: {error}") from error
 
     def _restore(self, folder: Path) -> None:
         stored = torch.load(folder / "trainer.pt", weights_only=True, map_location=self.device)
@@ -221,6 +238,9 @@ class _Loop:
         layer = self.student.token_rep_layer
         layer.labels_encoder.requires_grad_(self.config.train_labels_encoder)
         layer.bert_layer.model.get_input_embeddings().requires_grad_(not self.config.freeze_word_embeddings)
+        for encoder in (layer.bert_layer.model, layer.labels_encoder.model):
+            if getattr(encoder, "pooler", None) is not None:
+                encoder.pooler.requires_grad_(False)  # GLiNER keeps it, nothing uses it
 
     def _new_modules(self) -> list[torch.nn.Module]:
         heads: list[torch.nn.Module] = [self.student.span_rep_layer, self.student.prompt_rep_layer]
@@ -247,8 +267,9 @@ class _Loop:
             return self.student.encode_labels(list(self.model.types.values()), self.model.labels_tokenizer)
 
     def _running(self) -> dict[str, float]:
-        *totals, steps = (self.state.running[name] for name in ("loss", "lang", "dist", "steps"))
-        return dict(zip(("loss", "lang", "dist"), (t / max(1, steps) for t in self.session.sum(*totals)), strict=True))
+        """Mean losses of the epoch so far, over all ranks."""
+        steps = max(1, self.state.running["steps"])
+        return {name: self.state.running[name] / steps for name in ("loss", "lang", "dist")}
 
     def _checkpoint_due(self) -> bool:
         every = self.config.checkpoint_every
