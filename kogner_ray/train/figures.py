@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -23,3 +24,14 @@ def draw_curves(metrics: str | Path, folder: str | Path) -> None:
         if axes.lines:
             axes.legend()
         figure.savefig(Path(folder) / f"{name}.png", dpi=120)
+
+
+def draw_loss(history: Sequence[Mapping[str, float]], path: str | Path) -> None:
+    """Draw the loss of each epoch into the PNG `path`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="epoch", ylabel="loss")
+    axes.plot([record["epoch"] for record in history], [record["loss"] for record in history], marker="o", markersize=3)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)

@@ -23,6 +23,7 @@ from kogner_ray.kg.partition import PartitionConfig, write_partitions
 from kogner_ray.kg.store import typed_graph
 from kogner_ray.kg.tables import KnowledgeGraph
 from kogner_ray.teacher.classification import baseline_scores, classification_scores, relation_histogram
+from kogner_ray.train.figures import draw_loss
 from kogner_ray.train.graph import GraphConfig, GraphTask, embed_graph, graph_loop
 from kogner_ray.train.session import run_training
 from kogner_ray.train.text import TextConfig, describe_entities, encode_entities
@@ -104,6 +105,7 @@ def make_graph(kg: KnowledgeGraph, config: GraphConfig, place: RunPlace, *, text
     job = place.job(kg, config) | {"features": str(path.absolute())}
     folder = place.named("graph", config, digest, place.n_parts, place.workers)
     snapshot = run_training(graph_loop, job, folder=folder, workers=place.workers)
+    draw_loss(snapshot.history, folder / "loss.png")
     model = task.model(config, n_features=features.shape[1], seed=place.seed)
     snapshot.load_model(model)
     z = embed_graph(model, typed_graph(kg).graph, features, config)
@@ -126,6 +128,7 @@ def make_logic(kg: KnowledgeGraph, config: TransRConfig, place: RunPlace) -> Mod
     """Z'', by TransR; a node without edges gets the mean of the others."""
     folder = place.named("transr", config, place.n_parts, place.workers)
     snapshot = run_training(transr_loop, place.job(kg, config), folder=folder, workers=place.workers)
+    draw_loss(snapshot.history, folder / "loss.png")
     task = TransRTask.of(kg, config, seed=place.seed)
     model = task.model(config, seed=place.seed)
     snapshot.load_model(model)

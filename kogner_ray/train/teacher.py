@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import Field
 
 from kogner_ray.config import Config
@@ -27,6 +28,7 @@ from kogner_ray.teacher.classification import node_labels
 from kogner_ray.train.graph import GraphConfig
 from kogner_ray.train.modalities import Modality, RunPlace, make_graph, make_logic, make_text
 from kogner_ray.train.provenance import code_provenance, file_sha256
+from kogner_ray.train.run_folder import write_text
 from kogner_ray.train.text import TextConfig
 from kogner_ray.train.transr import TransRConfig
 
@@ -84,6 +86,7 @@ def train_teacher(config: TeacherConfig) -> TeacherReport:
     kg = read_kg(config.kg)
     hashes = {name: file_sha256(config.kg / name) for name in ("nodes.parquet", "edges.parquet")}
     place = RunPlace(config.kg, hashes, config.output, config.n_parts, config.num_workers, config.seed)
+    write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), config.output / "config.yaml")
     skipped = reasons_to_skip(kg, config)
     made: dict[str, Modality] = {}
     seconds: dict[str, float] = {}

@@ -229,6 +229,8 @@ def test_the_entity_table_holds_all_three_and_says_how(kg_folder: Path, tmp_path
     assert set(report.metrics["graph"]["baselines"]) == {"majority", "relations_only", "text_only"}
     assert table.provenance["config"]["transr"]["epochs"] == TRANSR.epochs
     assert table.provenance["metrics"]["logic"]["mrr"] == report.metrics["logic"]["mrr"]
+    assert load_config(TeacherConfig, tmp_path / "run" / "config.yaml") == config
+    assert len(list((tmp_path / "run").glob("*/loss.png"))) == 2
     assert set(table.provenance["kg_sha256"]) == {"nodes.parquet", "edges.parquet"}
     started = time.perf_counter()
     again = train_teacher(config)
