@@ -38,8 +38,8 @@ class GraphConfig(GraphTransformerConfig):
         test_share: of the labelled nodes, held out.
         fanouts: in-edges sampled a node in training, one number a layer, input layer first.
         inference_fanout: in-edges sampled a node for Z'; -1 takes all.
-        feature_dropout: share of nodes whose features are hidden in training, so that structure has to carry. A small KG
-            needs it (its texts are soon learned by heart), one of tens of thousands of nodes does not.
+        feature_dropout: share of nodes whose features are hidden in training, so that structure has to carry. A small
+            KG needs it (its texts are soon learned by heart), one of tens of thousands of nodes does not.
         epochs: passes over the training nodes.
         batch_size: nodes a step, over all ranks.
         lr: peak rate of AdamW, decaying linearly to 0.
