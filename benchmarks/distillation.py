@@ -28,11 +28,12 @@ def main() -> None:
         os.environ.setdefault("KOGNER_DATA_URL", (Path(shared) / "mirror").as_uri())
     reports = []
     for seed in arguments.seeds:
-        folder = arguments.runs / f"{arguments.config}-{seed}"
+        folder = arguments.runs / f"{arguments.config}{'-nokg' if arguments.no_kg else ''}-{seed}"
         if not (folder / "report.json").is_file():
             distill(arguments, seed, folder)
         reports.append(json.loads((folder / "report.json").read_text(encoding="utf-8")))
-    write_section(f"distillation-{arguments.config}", section(arguments, reports))
+    name = f"{'supervised' if arguments.no_kg else 'distillation'}-{arguments.config}"
+    write_section(name, section(arguments, reports))
 
 
 def parse() -> argparse.Namespace:
@@ -42,16 +43,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--entity-table", type=Path, help="finished teacher; trained anew for each seed without one")
-    parser.add_argument(
-        "--kg", default="hetionet", help="which variant of the KG the teacher was trained on, for the table"
-    )
+    parser.add_argument("--kg", default="hetionet", help="variant of the KG that the teacher read, for the table")
+    parser.add_argument("--no-kg", action="store_true", help="only the student without a KG")
+    parser.add_argument("--set", action="append", default=[], help="settings passed on to the job")
     return parser.parse_args()
 
 
 def distill(arguments: argparse.Namespace, seed: int, folder: Path) -> None:
     """One run of the job."""
-    settings = [f"output={folder}", f"train.seed={seed}", "compare=true"]
-    if arguments.entity_table:
+    settings = [f"output={folder}", f"train.seed={seed}", *arguments.set]
+    settings += ["kg.source=null"] if arguments.no_kg else ["compare=true"]
+    if arguments.entity_table and not arguments.no_kg:
         settings.append(f"kg.entity_table={arguments.entity_table}")
     overrides = [part for setting in settings for part in ("--set", setting)]
     job = Path(__file__).parents[1] / "jobs" / "distill.py"
@@ -60,43 +62,52 @@ def distill(arguments: argparse.Namespace, seed: int, folder: Path) -> None:
 
 def section(arguments: argparse.Namespace, reports: list[dict[str, Any]]) -> str:
     """The table and what it was made with."""
-    rows = []
-    for seed, report in zip(arguments.seeds, reports, strict=True):
-        rows.append([f"seed {seed}", *cells(report["no_kg"]), *cells(report["test"]), gain(report)])
-    without = [100 * report["no_kg"]["micro"]["f1"] for report in reports]
-    with_kg = [100 * report["test"]["micro"]["f1"] for report in reports]
-    gains = [b - a for a, b in zip(without, with_kg, strict=True)]
-    rows.append(["mean ± sd", "", "", spread(without), "", "", spread(with_kg), spread(gains, sign=True)])
-    header = ["test", "P no KG", "R no KG", "F1 no KG", "P with KG", "R with KG", "F1 with KG", "gain"]
-    types = sorted(reports[0]["test"]["types"])
-    by_type = [
-        [name, *(f"{100 * mean(r[arm]['types'][name]['f1'] for r in reports):.2f}" for arm in ("no_kg", "test"))]
-        for name in types
+    arms = {"no KG": "test"} if arguments.no_kg else {"no KG": "no_kg", "with KG": "test"}
+    scores = {arm: [report[key] for report in reports] for arm, key in arms.items()}
+    header = ["test", *(f"{measure} {arm}" for arm in arms for measure in ("P", "R", "F1"))]
+    rows = [
+        [f"seed {seed}", *(cell for found in scores.values() for cell in cells(found[index]))]
+        for index, seed in enumerate(arguments.seeds)
     ]
-    config = reports[0]["provenance"]["config"]
-    coverage = reports[0]["coverage"]["total"]
-    how = conditions(
-        packages=["torch", "transformers", "ray", "dgl"],
-        KG=f"{arguments.kg}; training mentions linked {100 * coverage['mention_share']:.1f} %, surfaces "
-        f"{100 * coverage['surface_share']:.1f} %",
-        training=f"{config['train']['epochs']} epochs, batch {config['train']['batch_size']}, K "
-        f"{config['student']['max_width']}, encoder `{config['student']['encoder']}`, L = {config['loss']['lang']} L_lang "
-        f"+ {config['loss']['dist']} L_dist",
-        seeds=", ".join(map(str, arguments.seeds)),
-    )
-    title = f"## With and without the KG: {arguments.config}\n\nStrict span scores on the whole test split, percent."
-    tables = [markdown_table(header, rows), markdown_table(["type (mean F1)", "no KG", "with KG"], by_type)]
-    return "\n\n".join([title, *tables, how])
+    f1 = {arm: [100 * found["micro"]["f1"] for found in runs] for arm, runs in scores.items()}
+    rows.append(["mean ± sd", *(cell for values in f1.values() for cell in ("", "", spread(values)))])
+    if not arguments.no_kg:
+        gains = [b - a for a, b in zip(f1["no KG"], f1["with KG"], strict=True)]
+        header.append("gain")
+        for row, gain in zip(rows, [*(f"{gain:+.2f}" for gain in gains), spread(gains, sign=True)], strict=True):
+            row.append(gain)
+    by_type = [
+        [name, *(f"{100 * mean(found['types'][name]['f1'] for found in runs):.2f}" for runs in scores.values())]
+        for name in sorted(reports[0]["test"]["types"])
+    ]
+    title = f"## {'Without a KG' if arguments.no_kg else 'With and without the KG'}: {arguments.config}"
+    said = "Strict span scores on the whole test split, percent."
+    tables = [markdown_table(header, rows), markdown_table(["type (mean F1)", *arms], by_type)]
+    return "\n\n".join([title, said, *tables, how(arguments, reports[0])])
+
+
+def how(arguments: argparse.Namespace, report: dict[str, Any]) -> str:
+    """What the table was made with."""
+    config = report["provenance"]["config"]
+    train, loss = config["train"], config["loss"]
+    settings = {
+        "training": f"{train['epochs']} epochs, batch {train['batch_size']}, rates {train['optim']['encoder_lr']} "
+        f"(encoder) and {train['optim']['lr']}, K {config['student']['max_width']}, encoder "
+        f"`{config['student']['encoder']}`, threshold {train['threshold']}",
+        "seeds": ", ".join(map(str, arguments.seeds)),
+    }
+    if not arguments.no_kg:
+        total = report["coverage"]["total"]
+        settings["KG"] = (
+            f"{arguments.kg}; L = {loss['lang']} L_lang + {loss['dist']} L_dist; training mentions linked "
+            f"{100 * total['mention_share']:.1f} %, surfaces {100 * total['surface_share']:.1f} %"
+        )
+    return conditions(packages=["torch", "transformers", "ray", "dgl"], **settings)
 
 
 def cells(scores: dict[str, Any]) -> list[str]:
     """Micro P, R, F1."""
     return [f"{100 * scores['micro'][name]:.2f}" for name in ("precision", "recall", "f1")]
-
-
-def gain(report: dict[str, Any]) -> str:
-    """F1 with the KG minus F1 without."""
-    return f"{100 * (report['test']['micro']['f1'] - report['no_kg']['micro']['f1']):+.2f}"
 
 
 def spread(values: list[float], *, sign: bool = False) -> str:

@@ -50,13 +50,10 @@ def distill(config: ConfigFile = None, set_: Overrides = None) -> None:
 @app.command("train-teacher")
 def train_teacher(config: ConfigFile = None, set_: Overrides = None) -> None:
     """Train the teacher on a KG folder and write the entity table H."""
-    from kogner_ray.train.cluster import start_ray
     from kogner_ray.train.teacher import TeacherConfig
     from kogner_ray.train.teacher import train_teacher as run
 
-    settings = _load(TeacherConfig, config, set_)
-    start_ray()
-    _print_json(run(settings))
+    _print_json(run(_load(TeacherConfig, config, set_)))
 
 
 @app.command()
@@ -176,7 +173,7 @@ def main() -> None:
 
 def _load(kind: type[ConfigT], path: Path | None, overrides: list[str] | None) -> ConfigT:
     shipped = None if path is None else Path(__file__).parent / "configs" / f"{path}.yaml"
-    found = shipped if path is not None and not path.exists() and shipped is not None and shipped.is_file() else path
+    found = shipped if path is not None and not path.is_file() and shipped is not None and shipped.is_file() else path
     return load_config(kind, found, overrides or [])
 
 

@@ -25,6 +25,8 @@ _DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "TOKENIZERS_PARALLELISM": "false",
 }
 _MINIMAL_CPUS = 6
@@ -65,6 +67,5 @@ def start_ray(num_cpus: int | None = None) -> None:
     context = ray.data.DataContext.get_current()
     # Without this a pipeline that cannot be scheduled hangs for half an hour before it says so.
     context.execution_no_progress_timeout_s = _NO_PROGRESS_S
-    context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.train").setLevel(logging.WARNING)

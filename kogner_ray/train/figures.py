@@ -1,10 +1,13 @@
-"""Loss and F1 curves of a run as PNG."""
+"""Loss and F1 curves of a run: as PNG, and as TensorBoard events."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from kogner_ray.errors import ConfigError
 
 
 def draw_curves(metrics: str | Path, folder: str | Path) -> None:
@@ -35,3 +38,19 @@ def draw_loss(history: Sequence[Mapping[str, float]], path: str | Path) -> None:
     axes.plot([record["epoch"] for record in history], [record["loss"] for record in history], marker="o", markersize=3)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
+
+
+def log_events(record: Mapping[str, Any], folder: str | Path) -> None:
+    """Add the numbers of one record of metrics to the TensorBoard log in `folder`.
+
+    Raises:
+        ConfigError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError("train.tensorboard needs TensorBoard: pip install 'kogner-ray[tensorboard]'") from error
+    with SummaryWriter(str(folder)) as writer:
+        for name, value in record.items():
+            if isinstance(value, float):
+                writer.add_scalar(name, value, record["step"])

@@ -17,7 +17,8 @@ _COLOURS = ("green", "magenta", "cyan", "yellow", "blue", "red")
 
 def show_report(report: DistillReport, console: Console) -> None:
     """Print the table of scores, the checkpoint's place, and one example sentence."""
-    scores = {"with KG": report.test, "without KG": report.baseline}
+    name = "student" if report.coverage is None else "with KG"
+    scores = {name: report.test, "without KG": report.baseline}
     found = {name: evaluation for name, evaluation in scores.items() if evaluation is not None}
     if found:
         console.print(comparison_table(found))

@@ -29,6 +29,7 @@ from kogner_ray.student.batch import collate, word_offsets
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.feed import receive_documents, receive_examples
+from kogner_ray.train.figures import log_events
 from kogner_ray.train.losses import distillation_loss, language_loss, make_targets
 from kogner_ray.train.optim import make_optimiser, set_rates
 from kogner_ray.train.plan import IntArray, epoch_batches, share
@@ -205,6 +206,8 @@ class _Loop:
 
     def _report(self, metrics: Mapping[str, Any]) -> None:
         self.state.history.append({"epoch": self.state.epoch, "step": self.state.step, **metrics})
+        if self.config.tensorboard and self.session.rank == 0:
+            log_events(self.state.history[-1], self.session.folder / "tensorboard")
         self._save()
 
     def _save(self) -> None:
