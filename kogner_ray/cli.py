@@ -172,9 +172,10 @@ def main() -> None:
 
 
 def _load(kind: type[ConfigT], path: Path | None, overrides: list[str] | None) -> ConfigT:
-    shipped = None if path is None else Path(__file__).parent / "configs" / f"{path}.yaml"
-    found = shipped if path is not None and not path.is_file() and shipped is not None and shipped.is_file() else path
-    return load_config(kind, found, overrides or [])
+    shipped = Path(__file__).parent / "configs" / f"{path}.yaml"
+    if path is not None and not path.is_file() and shipped.is_file():
+        path = shipped
+    return load_config(kind, path, overrides or [])
 
 
 def _print_json(report: Any) -> None:

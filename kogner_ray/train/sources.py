@@ -128,8 +128,17 @@ def entity_table(config: KgConfig, *, folder: Path, num_workers: int, seed: int)
         return None
     if not (folder / "entities" / "provenance.json").is_file():
         _read_source(config).write(folder / "kg")
-        parts = {"text": config.text, "graph": config.graph, "transr": config.transr, "n_parts": config.n_parts}
-        train_teacher(TeacherConfig(kg=folder / "kg", output=folder, num_workers=num_workers, seed=seed, **parts))
+        teacher = TeacherConfig(
+            kg=folder / "kg",
+            output=folder,
+            text=config.text,
+            graph=config.graph,
+            transr=config.transr,
+            n_parts=config.n_parts,
+            num_workers=num_workers,
+            seed=seed,
+        )
+        train_teacher(teacher)
     return read_entity_table(folder / "entities")
 
 
