@@ -79,7 +79,7 @@ def main() -> None:
     with_process_settings()
     arguments, console = _arguments(), Console()
     if missing := _missing():
-        console.print(f"skipped: {missing}", highlight=False)
+        console.print(f"skipped: {missing}", highlight=False, markup=False)
         return
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="train_speed.") as scratch:
