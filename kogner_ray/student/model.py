@@ -19,6 +19,7 @@ from kogner_ray.config import Config
 from kogner_ray.encoder import build_encoder, load_encoder, mean_pool
 from kogner_ray.errors import ConfigError
 from kogner_ray.student.batch import Batch
+from kogner_ray.student.dropout import replace_dropout
 from kogner_ray.student.spans import SpanHalves, SpanMarker, projection
 
 
@@ -58,6 +59,7 @@ class TokenRepresentation(nn.Module):
 
     def __init__(self, *, text: PreTrainedModel, labels: PreTrainedModel, width: int) -> None:
         super().__init__()
+        replace_dropout(text)
         self.bert_layer = _Holder(text)
         self.labels_encoder = _Holder(labels)
         if text.config.hidden_size != width:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from kogner_ray.student.dropout import Dropout, keep_mask
+
 
 def projection(n_in: int, n_out: int, dropout: float) -> nn.Sequential:
     """Two linear layers with an inner width of 4·`n_out`; submodules 0 and 3 hold the weights (GLiNER's naming)."""
-    return nn.Sequential(nn.Linear(n_in, 4 * n_out), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4 * n_out, n_out))
+    return nn.Sequential(nn.Linear(n_in, 4 * n_out), nn.ReLU(), Dropout(dropout), nn.Linear(4 * n_out, n_out))
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class SpanMarker(nn.Module):
         p = self.out_project[2].p
         if not self.training or p == 0:
             return None
-        return torch.empty_like(like_WF).bernoulli_(1 - p).div_(1 - p)
+        return keep_mask(like_WF, p)
 
 
 def span_mask(text_of_word_W: torch.Tensor, max_width: int) -> torch.Tensor:
