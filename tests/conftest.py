@@ -60,13 +60,15 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_checkpoint(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a student that has learnt the sentences of `small_corpus`, with its KG; do not write into it."""
     import random
+    from dataclasses import replace
 
     from small_corpus import amid, make_checkpoint, make_documents, make_table, teach
 
     from kogner_ray.student.checkpoint import write_checkpoint
 
     generator = random.Random(0)
-    lengths = [(generator.randrange(24), generator.randrange(24)) for _ in range(160)]
+    lengths = [(generator.randrange(40), generator.randrange(40)) for _ in range(160)]
     documents = [amid(d, before=a, after=b) for d, (a, b) in zip(make_documents(160), lengths, strict=True)]
-    checkpoint = teach(make_checkpoint(tiny_encoder, table=make_table()), documents, steps=400)
+    checkpoint = teach(make_checkpoint(tiny_encoder, table=make_table()), documents, steps=300)
+    checkpoint = replace(checkpoint, provenance={"made": "by a test"})
     return write_checkpoint(checkpoint, tmp_path_factory.mktemp("trained") / "checkpoint")

@@ -76,7 +76,9 @@ def save_encoder(folder: Path, *, seed: int = 0) -> Path:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    BertModel(config).save_pretrained(folder)
+    model = BertModel(config)
+    torch.nn.init.zeros_(model.embeddings.position_embeddings.weight)  # what it learns holds wherever it stands
+    model.save_pretrained(folder)
     return folder
 
 
@@ -112,7 +114,7 @@ def teach(checkpoint: Checkpoint, documents: list[Document], *, steps: int) -> C
     student, types = checkpoint.student.train(), list(checkpoint.types)
     windower = Windower(checkpoint.tokenizer, max_tokens=student.config.max_tokens)
     examples, _ = ExampleMaker(windower, types=types, max_width=student.config.max_width).make(documents)
-    optimiser = torch.optim.AdamW((p for p in student.parameters() if p.requires_grad), lr=3e-3)
+    optimiser = torch.optim.AdamW((p for p in student.parameters() if p.requires_grad), lr=1e-3)
     decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, total_iters=steps)
     generator = random.Random(0)
     for _ in range(steps):

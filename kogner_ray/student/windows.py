@@ -6,6 +6,7 @@ several, cut between words. Nothing is truncated.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from kogner_ray.data.words import Words, split_words
 from kogner_ray.errors import ConfigError
 
 IntArray = npt.NDArray[np.int32]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ class Windower:
 
     def tokenise(self, texts: Sequence[str]) -> list[TokenisedText]:
         """Words and subtokens of each text; a word without a subtoken of its own borrows the one before it."""
-        words = [split_words(text) for text in texts]
+        # A lone half of a surrogate pair (JSON can hold one) is no Unicode: tokenizers refuse it.
+        words = [split_words(_SURROGATE.sub("\ufffd", text)) for text in texts]
         if not words:
             return []
         encoded = self._tokenizer(

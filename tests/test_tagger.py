@@ -1,0 +1,184 @@
+"""The Tagger: deterministic, windows lose nothing, types do not disturb each other, any text is taken."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from small_corpus import DISEASES, DRUGS, amid, make_documents
+
+from kogner_ray.errors import ConfigError
+from kogner_ray.tagger import TaggedEntity, Tagger
+
+SENTENCE = "In patients with type 2 diabetes , metformin was given for ten days ."
+FOUND = [("type 2 diabetes", "Disease"), ("metformin", "Chemical")]
+
+
+@pytest.fixture(scope="module")
+def tagger(tiny_checkpoint: Path) -> Tagger:
+    return Tagger.load(tiny_checkpoint)
+
+
+def pairs(entities: list[TaggedEntity]) -> list[tuple[str, str]]:
+    return [(entity.text, entity.type) for entity in entities]
+
+
+def test_finds_and_links_what_it_has_learnt(tagger: Tagger) -> None:
+    entities = tagger.tag(SENTENCE)
+    assert pairs(entities) == FOUND
+    assert [(entity.kg_id, entity.kg_name) for entity in entities] == [
+        (f"disease:{DISEASES.index('type 2 diabetes')}", "type 2 diabetes"),
+        (f"chemical:{DRUGS.index('metformin')}", "metformin"),
+    ]
+    assert all(-1 <= entity.link_score <= 1 for entity in entities if entity.link_score is not None)
+    assert [entity.kg_id for entity in tagger.tag(SENTENCE, link=False)] == [None, None]
+
+
+def test_is_deterministic_alone_and_in_company(tagger: Tagger) -> None:
+    texts = [document.text for document in make_documents(30, seed=7)]
+    together = tagger.tag(texts)
+    assert together == tagger.tag(texts)
+    alone = [tagger.tag(text) for text in texts]
+    assert [pairs(entities) for entities in alone] == [pairs(entities) for entities in together]
+    for one, other in zip(alone, together, strict=True):
+        assert [e.score for e in one] == pytest.approx([e.score for e in other], abs=1e-5)
+
+
+def test_training_mode_is_left_as_it_was_and_draws_no_dropout(tagger: Tagger) -> None:
+    student = tagger._student.train()
+    try:
+        assert tagger.tag(SENTENCE) == tagger.tag(SENTENCE)
+        assert student.training
+    finally:
+        student.eval()
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ["Disease", "Chemical"],
+        ["Chemical"],
+        ["Gene", "Chemical", "a cell line from some very long and winding description", "Disease"],
+        {"Chemical": "drug", "Disease": "disease", "Organism": "organism"},
+    ],
+)
+def test_other_types_never_change_a_types_score(tagger: Tagger, types: list[str] | dict[str, str]) -> None:
+    def scores(asked: list[str] | dict[str, str] | None) -> dict[tuple[int, int], float]:
+        found = tagger.tag(SENTENCE, asked, threshold=1e-6, nested=True, multi_label=True, link=False)
+        return {(e.start, e.end): e.score for e in found if e.type == "Chemical"}
+
+    reference, other = scores(None), scores(types)
+    both = reference.keys() & other.keys()  # nested output still drops spans that cross a better one
+    assert (35, 44) in both
+    assert [other[span] for span in both] == pytest.approx([reference[span] for span in both], abs=1e-5)
+
+
+@pytest.mark.parametrize("before", [0, 1, 23, 24, 25, 26, 27, 28, 29, 47, 1500, 2987])
+def test_a_long_text_loses_nothing(tagger: Tagger, before: int) -> None:
+    (planted,) = make_documents(1, seed=3)
+    alone = pairs(tagger.tag(planted.text))
+    assert alone == [(planted.surface(e), e.type) for e in planted.entities]
+    long = amid(planted, before=before, after=3000 - before)
+    assert len(long.text.split()) > 3000
+    entities = tagger.tag(long.text)
+    assert pairs(entities) == alone
+    assert all(long.text[e.start : e.end] == e.text for e in entities)
+    assert [(e.start, e.end) for e in entities] == [(e.start, e.end) for e in long.entities]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    words=st.lists(st.sampled_from(["gout", "of", "thrombocytopenia", "pneumonoultramicroscopicsilicovolcano"])),
+    max_tokens=st.integers(9, 40),
+)
+@example(words=["gout"] * 7 + ["pneumonoultramicroscopicsilicovolcano"] * 2 + ["gout"] * 30, max_tokens=20)
+def test_every_span_that_fits_a_window_is_within_the_one_that_answers_for_it(
+    tagger: Tagger, words: list[str], max_tokens: int
+) -> None:
+    windower, capacity = tagger._windower, tagger._windower.capacity
+    try:
+        windower.capacity = max_tokens - 2
+        (text,) = windower.tokenise([" ".join(words)])
+        pieces = tagger._pieces(0, text)
+        assert [s for piece in pieces for s in range(piece.first_start, piece.end_start)] == list(range(len(words)))
+        for piece in pieces:
+            end = piece.window.first_word + piece.window.n_words
+            assert piece.window.first_word <= piece.first_start < piece.end_start <= end
+            for start in range(piece.first_start, piece.end_start):
+                possible = windower.end_of_window(text, start)
+                assert end >= min(possible, start + 6, len(words))
+    finally:
+        windower.capacity = capacity
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(max_size=120) | st.text("aspirin gout\n\u0301\u200d🙂é\u00a0", max_size=120))
+def test_any_text_is_taken_and_offsets_are_its_own(tagger: Tagger, text: str) -> None:
+    for entity in tagger.tag(text, threshold=0.2, nested=True):
+        assert text[entity.start : entity.end] == entity.text
+        assert entity.text.strip() == entity.text != ""
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t\u00a0\u2003"])
+def test_no_words_no_entities(tagger: Tagger, text: str) -> None:
+    assert tagger.tag(text) == []
+    assert tagger.tag([text, SENTENCE, text])[1] == tagger.tag(SENTENCE)
+
+
+def test_offsets_count_characters_not_bytes(tagger: Tagger) -> None:
+    text = f"🙂🙂 naïve e\u0301tude : {SENTENCE} 👩‍⚕️"
+    entities = tagger.tag(text)
+    assert set(FOUND) <= set(pairs(entities))
+    (metformin,) = (entity for entity in entities if entity.text == "metformin")
+    assert metformin.start == text.index("metformin")
+
+
+def test_no_text_and_no_types(tagger: Tagger) -> None:
+    assert tagger.tag([]) == []
+    assert tagger.tag(SENTENCE, {}) == []
+    assert tagger.tag([SENTENCE, ""], []) == [[], []]
+
+
+def test_a_single_type_must_be_in_a_list(tagger: Tagger) -> None:
+    with pytest.raises(ConfigError, match="list of names"):
+        tagger.tag(SENTENCE, "Chemical")
+
+
+def test_a_label_text_beyond_the_label_encoder_is_refused(tagger: Tagger) -> None:
+    with pytest.raises(ConfigError, match="at most 128 fit"):
+        tagger.tag(SENTENCE, {"Chemical": "drug " * 200})
+
+
+def test_thresholds_order_and_scores(tagger: Tagger) -> None:
+    for threshold in (0.1, 0.5, 0.9):
+        assert all(e.score > threshold for e in tagger.tag(SENTENCE, threshold=threshold))
+    starts = [e.start for e in tagger.tag(SENTENCE, threshold=0.01, nested=True)]
+    assert starts == sorted(starts)
+
+
+def test_a_lone_surrogate_is_taken_or_refused_by_name(tagger: Tagger) -> None:
+    text = f"\ud800 {SENTENCE}"
+    assert pairs(tagger.tag(text)) == FOUND
+
+
+def test_the_tagger_runs_without_ray_dgl_and_torchkge(tiny_checkpoint: Path) -> None:
+    code = (
+        "import json, sys; from dataclasses import asdict; import kogner_ray.evaluate; "
+        "from kogner_ray.tagger import Tagger; "
+        f"found = Tagger.load({str(tiny_checkpoint)!r}).tag({SENTENCE!r}); "
+        "print(json.dumps([[m for m in ('ray', 'dgl', 'torchkge') if m in sys.modules], [asdict(e) for e in found]]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported, entities = json.loads(done.stdout.splitlines()[-1])
+    assert imported == []
+    torch.manual_seed(0)
+    here = [asdict(entity) for entity in Tagger.load(tiny_checkpoint).tag(SENTENCE)]
+    assert [e["kg_id"] for e in entities] == [e["kg_id"] for e in here]
+    assert [e["score"] for e in entities] == pytest.approx([e["score"] for e in here], abs=1e-5)
