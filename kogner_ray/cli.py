@@ -31,7 +31,8 @@ Overrides = Annotated[
 ]
 ConfigT = TypeVar("ConfigT", bound=Config)
 
-console = Console()
+# Tables that go into a file or a pipe are not squeezed into 80 columns.
+console = Console(width=None if sys.stdout.isatty() else 160)
 
 
 @app.command()
@@ -181,3 +182,7 @@ def _load(kind: type[ConfigT], path: Path | None, overrides: list[str] | None) -
 def _print_json(report: Any) -> None:
     values = asdict(report) if is_dataclass(report) and not isinstance(report, type) else report
     sys.stdout.write(json.dumps(values, indent=2, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -60,15 +60,23 @@ def load_encoder_config(name: str) -> PretrainedConfig:
         raise _not_found(name) from error
 
 
-def load_encoder(name: str) -> PreTrainedModel:
-    """Encoder `name` with its pretrained weights in fp32, without a pooling head where it has a separable one.
+def load_encoder(name: str, *, attention_dropout: float | None = None) -> PreTrainedModel:
+    """Encoder `name` with its pretrained weights in fp32.
+
+    Args:
+        name: `embedded`, a local folder or a hub name.
+        attention_dropout: dropout of the attention weights in training; None keeps the encoder's own.
 
     Raises:
         EncoderNotFound: no such encoder here.
     """
     transformers_logging.disable_progress_bar()
+    config = load_encoder_config(name)
+    for key in ("attention_probs_dropout_prob", "attention_dropout"):
+        if attention_dropout is not None and hasattr(config, key):
+            setattr(config, key, attention_dropout)
     try:
-        model: PreTrainedModel = AutoModel.from_pretrained(resolve_encoder(name), dtype=torch.float32)
+        model: PreTrainedModel = AutoModel.from_pretrained(resolve_encoder(name), config=config, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise _not_found(name) from error
     return model

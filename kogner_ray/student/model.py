@@ -32,6 +32,8 @@ class StudentConfig(Config):
         width: D; None takes the text encoder's hidden size.
         max_width: K, longest span in words (paper 8; GLiNER 12).
         dropout: within the span head and the prototype network.
+        attention_dropout: within the text encoder's attention; None keeps the encoder's own. It is slow on a CPU, and
+            the dropout of the hidden states stays.
         prior: probability that a student that has learned nothing gives every span (Lin et al. 2017, section 3.3); most
             spans are no entity, and starting at 0.5 the first epoch would go into learning just that.
         max_tokens: longest window fed to the text encoder, special tokens included; longer texts are windowed.
@@ -42,6 +44,7 @@ class StudentConfig(Config):
     width: int | None = Field(None, gt=0)
     max_width: int = Field(12, gt=0)
     dropout: float = Field(0.3, ge=0, lt=1)
+    attention_dropout: float | None = Field(0.0, ge=0, lt=1)
     prior: float = Field(0.01, gt=0, lt=1)
     max_tokens: int = Field(510, gt=8)
 
@@ -160,7 +163,11 @@ def pretrained_student(config: StudentConfig) -> Student:
         EncoderNotFound: an encoder that is not here.
     """
     labels = config.labels_encoder or config.encoder
-    student = Student(config, text=load_encoder(config.encoder), labels=load_encoder(labels))
+    student = Student(
+        config,
+        text=load_encoder(config.encoder, attention_dropout=config.attention_dropout),
+        labels=load_encoder(labels),
+    )
     _start_at(student, prior=config.prior)
     return student
 

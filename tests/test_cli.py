@@ -1,0 +1,71 @@
+"""The `kogner` command in a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kogner_ray.data.formats.registry import read_documents, write_documents
+from kogner_ray.data.spans import Document, Entity
+
+
+def kogner(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kogner_ray.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, input=text, check=False, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), ["distill", "evaluate", "train-teacher", "tag", "data", "kg"]),
+        (("distill",), ["--config", "--set"]),
+        (("evaluate",), ["checkpoint", "threshold"]),
+        (("data",), ["list", "get", "convert"]),
+        (("kg",), ["build", "coverage"]),
+    ],
+)
+def test_help(arguments: tuple[str, ...], said: list[str]) -> None:
+    shown = kogner(*arguments, "--help")
+    assert shown.returncode == 0
+    assert all(word in shown.stdout for word in said)
+
+
+def test_data_list_states_names_and_licences() -> None:
+    shown = kogner("data", "list")
+    assert shown.returncode == 0, shown.stderr
+    assert "bc5cdr" in shown.stdout
+    assert "CC" in shown.stdout
+
+
+def test_convert_and_coverage(tmp_path: Path) -> None:
+    document = Document("1", "Aspirin causes ulcers.", (Entity(0, 7, "Chemical"), Entity(15, 21, "Disease")))
+    write_documents([document], tmp_path / "a.jsonl")
+    assert kogner("data", "convert", str(tmp_path / "a.jsonl"), str(tmp_path / "a.parquet")).returncode == 0
+    assert list(read_documents(tmp_path / "a.parquet")) == [document]
+
+    built = kogner("kg", "build", "--set", f"output={tmp_path / 'kg'}")
+    assert built.returncode == 0, built.stderr
+    assert json.loads(built.stdout)
+    shown = kogner("kg", "coverage", str(tmp_path / "kg"), str(tmp_path / "a.jsonl"))
+    assert shown.returncode == 0, shown.stderr
+    assert "Chemical" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("distill", "--set", "train.epoch=1"), "did you mean 'epochs'"),
+        (("distill", "--config", "nowhere.yaml"), "nowhere.yaml"),
+        (("data", "get", "bc5cd"), "bc5cdr"),
+        (("evaluate", "nowhere", "nothing.txt"), "nothing.txt"),
+        (("tag", "text", "--checkpoint", "nowhere"), "nowhere"),
+    ],
+)
+def test_a_users_error_is_one_line_and_exit_code_1(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    failed = kogner(*arguments)
+    assert failed.returncode == 1
+    assert said in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert len([line for line in failed.stderr.splitlines() if "error:" in line]) == 1
