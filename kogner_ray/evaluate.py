@@ -167,6 +167,10 @@ def _read_corpus(config: EvaluateConfig) -> list[Document]:
         return list(read_documents(splits[config.split]))
     if Path(name).suffix or "/" in name:
         raise ConfigError(f"corpus: {name}: no such file")
+    entry = catalog.find(name)
+    splits = [file.role for file in entry.files if entry.kind == "corpus" and file.role != "licence"]
+    if config.split not in splits:
+        raise ConfigError(f"{name} has no split {config.split!r}; known: {', '.join(splits) or 'none, it is a graph'}")
     catalog.get(name, progress=True)
     return list(catalog.read_split(name, config.split))
 
