@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import TypeAlias, overload
 
 import torch
 
@@ -17,6 +17,9 @@ from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
 from kogner_ray.student.decode import ScoredSpan, above_threshold, resolve
 from kogner_ray.student.spans import SpanHalves
 from kogner_ray.student.windows import TokenisedText, Window, Windower
+
+Types: TypeAlias = Sequence[str] | Mapping[str, str] | None
+"""Type names, or name -> label text, or None for those that a checkpoint was trained on."""
 
 _TOKENS_A_BATCH = 4096
 LINK_THRESHOLD = 0.0
@@ -83,18 +86,33 @@ class Tagger:
         return dict(self._checkpoint.types)
 
     @overload
-    def tag(self, texts: str, types: Sequence[str] | Mapping[str, str] | None = ..., *, threshold: float = ...,
-            nested: bool = ..., multi_label: bool = ..., link: bool = ...) -> list[TaggedEntity]: ...  # fmt: skip
+    def tag(  # type: ignore[overload-overlap]  # a string is also a sequence of strings; it is taken as one text
+        self,
+        texts: str,
+        types: Types = ...,
+        *,
+        threshold: float = ...,
+        nested: bool = ...,
+        multi_label: bool = ...,
+        link: bool = ...,
+    ) -> list[TaggedEntity]: ...
 
     @overload
-    def tag(self, texts: Sequence[str], types: Sequence[str] | Mapping[str, str] | None = ..., *,
-            threshold: float = ..., nested: bool = ..., multi_label: bool = ...,
-            link: bool = ...) -> list[list[TaggedEntity]]: ...  # fmt: skip
+    def tag(
+        self,
+        texts: Sequence[str],
+        types: Types = ...,
+        *,
+        threshold: float = ...,
+        nested: bool = ...,
+        multi_label: bool = ...,
+        link: bool = ...,
+    ) -> list[list[TaggedEntity]]: ...
 
     def tag(
         self,
         texts: str | Sequence[str],
-        types: Sequence[str] | Mapping[str, str] | None = None,
+        types: Types = None,
         *,
         threshold: float = 0.5,
         nested: bool = False,
@@ -123,7 +141,7 @@ class Tagger:
             found = self._tag(several, labels, threshold, nested=nested, multi_label=multi_label, link=link)
         return found[0] if isinstance(texts, str) else found
 
-    def _labels(self, types: Sequence[str] | Mapping[str, str] | None) -> dict[str, str]:
+    def _labels(self, types: Types) -> dict[str, str]:
         if types is None:
             return self.types
         if isinstance(types, str):

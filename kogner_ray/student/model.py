@@ -20,7 +20,7 @@ from kogner_ray.encoder import build_encoder, load_encoder, mean_pool
 from kogner_ray.errors import ConfigError
 from kogner_ray.student.batch import Batch
 from kogner_ray.student.dropout import replace_dropout
-from kogner_ray.student.spans import SpanHalves, SpanMarker, projection
+from kogner_ray.student.spans import Projection, SpanHalves, SpanMarker
 
 
 class StudentConfig(Config):
@@ -113,7 +113,7 @@ class Student(nn.Module):
         self.rnn = _Recurrent(width).requires_grad_(False)
         marker = SpanMarker(width=width, max_width=config.max_width, dropout=config.dropout)
         self.span_rep_layer = _SpanLayer(marker)
-        self.prompt_rep_layer = projection(width, width, config.dropout)
+        self.prompt_rep_layer = Projection(width, width, config.dropout)
 
     @property
     def marker(self) -> SpanMarker:
@@ -182,5 +182,5 @@ def _start_at(student: Student, *, prior: float) -> None:
     logit = math.log(prior / (1 - prior))
     direction_D = nn.functional.normalize(torch.randn(student.width), dim=0) * math.sqrt(abs(logit))
     with torch.no_grad():
-        student.marker.out_project[3].bias.copy_(math.copysign(1, logit) * direction_D)
-        student.prompt_rep_layer[3].bias.copy_(direction_D)
+        student.marker.out_project.outer.bias.copy_(math.copysign(1, logit) * direction_D)
+        student.prompt_rep_layer.outer.bias.copy_(direction_D)

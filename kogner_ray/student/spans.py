@@ -10,6 +10,7 @@ Dimensions: W words of all texts of a batch, one after the other; D hidden; F = 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -17,9 +18,26 @@ from torch import nn
 from kogner_ray.student.dropout import Dropout, keep_mask
 
 
-def projection(n_in: int, n_out: int, dropout: float) -> nn.Sequential:
+class Projection(nn.Sequential):
     """Two linear layers with an inner width of 4·`n_out`; submodules 0 and 3 hold the weights (GLiNER's naming)."""
-    return nn.Sequential(nn.Linear(n_in, 4 * n_out), nn.ReLU(), Dropout(dropout), nn.Linear(4 * n_out, n_out))
+
+    def __init__(self, n_in: int, n_out: int, dropout: float) -> None:
+        super().__init__(nn.Linear(n_in, 4 * n_out), nn.ReLU(), Dropout(dropout), nn.Linear(4 * n_out, n_out))
+
+    @property
+    def inner(self) -> nn.Linear:
+        """The layer into the inner width."""
+        return cast(nn.Linear, self[0])
+
+    @property
+    def dropout(self) -> Dropout:
+        """Between the two layers."""
+        return cast(Dropout, self[2])
+
+    @property
+    def outer(self) -> nn.Linear:
+        """The layer out of it."""
+        return cast(nn.Linear, self[3])
 
 
 @dataclass(frozen=True)
@@ -37,13 +55,13 @@ class SpanMarker(nn.Module):
         """`width`: D; `max_width`: K, the longest span in words."""
         super().__init__()
         self.max_width = max_width
-        self.project_start = projection(width, width, dropout)
-        self.project_end = projection(width, width, dropout)
-        self.out_project = projection(2 * width, width, dropout)
+        self.project_start = Projection(width, width, dropout)
+        self.project_end = Projection(width, width, dropout)
+        self.out_project = Projection(2 * width, width, dropout)
 
     def halves(self, words_WD: torch.Tensor) -> SpanHalves:
         """The part of the inner layer that depends on one word only."""
-        inner = self.out_project[0]
+        inner = self.out_project.inner
         width = words_WD.shape[1]
         starts = nn.functional.linear(self.project_start(words_WD).relu(), inner.weight[:, :width])
         ends = nn.functional.linear(self.project_end(words_WD).relu(), inner.weight[:, width:], inner.bias)
@@ -56,7 +74,7 @@ class SpanMarker(nn.Module):
             (K, W, C): [k, i, c] is the span of words i..i+k. Spans that run past their text or the batch are scored as
             whatever the words there give, or 0; `span_mask` says which ones to use.
         """
-        outer = self.out_project[3]
+        outer = self.out_project.outer
         folded_CF = prototypes_CD @ outer.weight
         bias_C = prototypes_CD @ outer.bias
         keep_WF = self._shared_dropout(halves.starts_WF)
@@ -74,7 +92,7 @@ class SpanMarker(nn.Module):
     def represent(self, halves: SpanHalves, starts_S: torch.Tensor, ends_S: torch.Tensor) -> torch.Tensor:
         """S_ij of the chosen spans, (S, D); `starts_S`, `ends_S`: first and last word."""
         hidden = (halves.starts_WF[starts_S] + halves.ends_WF[ends_S]).relu()
-        represented: torch.Tensor = self.out_project[3](self.out_project[2](hidden))
+        represented: torch.Tensor = self.out_project.outer(self.out_project.dropout(hidden))
         return represented
 
     def forward(self, words_WD: torch.Tensor, starts_S: torch.Tensor, ends_S: torch.Tensor) -> torch.Tensor:
@@ -85,7 +103,7 @@ class SpanMarker(nn.Module):
 
     def _shared_dropout(self, like_WF: torch.Tensor) -> torch.Tensor | None:
         # One mask a start word, shared by its K spans: drawing K·W·F random numbers costs more than the layer itself.
-        p = self.out_project[2].p
+        p = self.out_project.dropout.p
         if not self.training or p == 0:
             return None
         return keep_mask(like_WF, p)

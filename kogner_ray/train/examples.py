@@ -181,13 +181,15 @@ class ExampleStore:
         """Valid spans of up to `max_width` words in each example."""
         words = self.n_words
         widest = np.minimum(words, max_width)
-        return widest * words - widest * (widest - 1) // 2
+        spans: npt.NDArray[np.int64] = widest * words - widest * (widest - 1) // 2
+        return spans
 
     def _lengths(self, column: str) -> npt.NDArray[np.int64]:
         values = self._table.column(column).combine_chunks()
         if len(values) == 0:
             return np.zeros(0, dtype=np.int64)
-        return np.diff(values.offsets.to_numpy()).astype(np.int64)
+        lengths: npt.NDArray[np.int64] = np.diff(values.offsets.to_numpy()).astype(np.int64)
+        return lengths
 
 
 def spill(batches: Iterable[pa.RecordBatch], path: str | Path) -> ExampleStore:

@@ -113,9 +113,7 @@ class Session:
         with checkpoint.as_directory() as folder:
             yield Path(folder)
 
-    def report(
-        self, history: Sequence[Mapping[str, Any]], *, number: int, write: Callable[[Path], None]
-    ) -> None:
+    def report(self, history: Sequence[Mapping[str, Any]], *, number: int, write: Callable[[Path], None]) -> None:
         """Rank 0 writes a checkpoint through `write` and the metrics so far; all ranks report the last of them."""
         metrics = dict(history[-1])
         if self.rank:
