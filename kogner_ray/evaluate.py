@@ -161,10 +161,10 @@ def _read_corpus(config: EvaluateConfig) -> list[Document]:
     if len(config.corpus) > 1 or Path(name).exists():
         return [document for path in config.corpus for document in read_documents(path, config.format)]
     if name == "embedded":
-        splits = corpus_files()
-        if config.split not in splits:
-            raise ConfigError(f"{name} has no split {config.split!r}; known: {', '.join(splits)}")
-        return list(read_documents(splits[config.split]))
+        files = corpus_files()
+        if config.split not in files:
+            raise ConfigError(f"{name} has no split {config.split!r}; known: {', '.join(files)}")
+        return list(read_documents(files[config.split]))
     if Path(name).suffix or "/" in name:
         raise ConfigError(f"corpus: {name}: no such file")
     entry = catalog.find(name)
