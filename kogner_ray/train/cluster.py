@@ -67,5 +67,6 @@ def start_ray(num_cpus: int | None = None) -> None:
     context = ray.data.DataContext.get_current()
     # Without this a pipeline that cannot be scheduled hangs for half an hour before it says so.
     context.execution_no_progress_timeout_s = _NO_PROGRESS_S
+    context.execution_options.preserve_order = True  # a run that starts again reads what it read before
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.train").setLevel(logging.WARNING)

@@ -34,6 +34,7 @@ from kogner_ray.kg.linking import Linker
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from kogner_ray.student.kg_head import KGHead
 from kogner_ray.student.model import StudentConfig, pretrained_student
+from kogner_ray.student.windows import Windower
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.feed import feed
 from kogner_ray.train.figures import draw_curves
@@ -114,7 +115,8 @@ def distill(config: DistillConfig) -> DistillReport:
     """Train a student with the KG (and, if asked, one without), and evaluate on the test split.
 
     Raises:
-        ConfigError: the run folder was made with other settings, or the corpus names no files or has no annotation.
+        ConfigError: the run folder was made with other settings, the corpus names no files or has no annotation, or the
+            encoder cannot take `student.max_tokens`.
         DataError: a corpus or KG file is malformed, the training split is empty, or splits share text.
         EncoderNotFound: an encoder that is not here.
         CheckpointError: the run folder cannot be written.
@@ -202,6 +204,7 @@ def _starting_point(config: DistillConfig, types: Mapping[str, str], table: Enti
     torch.manual_seed(config.train.seed)
     student = pretrained_student(config.student)
     tokenizer = load_tokenizer(config.student.encoder)
+    Windower(tokenizer, max_tokens=config.student.max_tokens)  # refused here rather than by an actor
     labels = config.student.labels_encoder
     kg_head: KGHead | None = None
     modalities: tuple[str, ...] = ()

@@ -21,10 +21,19 @@ import ray.data
 import ray.train
 import torch
 import torch.distributed as dist
-from ray.train import Checkpoint, CheckpointConfig, DataConfig, FailureConfig, Result, RunConfig, ScalingConfig
+from ray.train import (
+    Checkpoint,
+    CheckpointConfig,
+    DataConfig,
+    FailureConfig,
+    Result,
+    RunConfig,
+    ScalingConfig,
+    WorkerGroupError,
+)
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from kogner_ray.errors import CheckpointError
+from kogner_ray.errors import CheckpointError, KognerError
 from kogner_ray.train.cluster import start_ray
 from kogner_ray.train.snapshot import Snapshot, read_snapshot, write_snapshot
 
@@ -183,6 +192,7 @@ def fit(
 
     Raises:
         CheckpointError: the run left no checkpoint.
+        KognerError: what the loop raised, as itself.
     """
     trainer = TorchTrainer(
         loop,
@@ -200,10 +210,19 @@ def fit(
             checkpoint_config=CheckpointConfig(num_to_keep=_KEPT),
         ),
     )
-    result = trainer.fit()
+    try:
+        result = trainer.fit()
+    except WorkerGroupError as error:
+        raise _plain(error) from error
     if result.checkpoint is None:
         raise CheckpointError(f"{folder}: the run ended without a checkpoint")
     return result
+
+
+def _plain(error: WorkerGroupError) -> Exception:
+    """The error of ours that ended a worker, if it was one."""
+    ours = (failure for failure in error.worker_failures.values() if isinstance(failure, KognerError))
+    return next(ours, error)
 
 
 def run_training(

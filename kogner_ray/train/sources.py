@@ -97,7 +97,8 @@ def read_splits(config: CorpusConfig) -> dict[str, ray.data.Dataset]:
         paths = split_files(config)
         datasets = {split: read_corpus(files, config.format) for split, files in paths.items() if files}
     if config.limit is not None:
-        datasets["train"] = datasets["train"].limit(config.limit)
+        # It is read more than once, and each reading could draw the line elsewhere.
+        datasets["train"] = datasets["train"].limit(config.limit).materialize()
     return datasets
 
 

@@ -70,7 +70,9 @@ def train(
     config = make_config(TrainConfig, SETTINGS | settings)
     job = {"start": str(start), "train": config.model_dump(), "loss": LossConfig().model_dump()}
     datasets = {"train": examples_of(train, start), "dev": ray.data.from_arrow(to_table(dev))}
-    result = fit(student_loop, job, folder=folder, workers=Workers(workers, cpus=0.5), datasets=datasets)
+    result = fit(
+        student_loop, job, folder=folder, workers=Workers(workers, cpus=0.5, max_failures=1), datasets=datasets
+    )
     with result.checkpoint.as_directory() as newest:
         found = read_checkpoint(Path(newest) / "student")
     assert found.kg_head is not None
@@ -133,13 +135,13 @@ def test_two_workers_do_what_one_does(alone: Run, start: Path, tmp_path: Path) -
 
 
 def test_a_killed_worker_costs_nothing_but_time(start: Path, tmp_path: Path) -> None:
-    settings = {"checkpoint_every": 4, "epochs": 30}
-    expected, weights = train(tmp_path / "undisturbed", start, SENTENCES, DEV, **settings)
+    settings = {"checkpoint_every": 4, "epochs": 16, "optim": {"encoder_lr": 2e-3, "lr": 2e-3}}
+    expected, _ = train(tmp_path / "undisturbed", start, SENTENCES, DEV, **settings)
     folder, watched = tmp_path / "run", _Watch()
     watcher = threading.Thread(target=watched.kill_one_and_go_on, args=(folder,), daemon=True)
     watcher.start()
     try:
-        found, final = train(folder, start, SENTENCES, DEV, workers=2, **settings)
+        found, _ = train(folder, start, SENTENCES, DEV, workers=2, **settings)
     finally:
         watched.stop.set()
         watcher.join(timeout=5)
@@ -147,8 +149,8 @@ def test_a_killed_worker_costs_nothing_but_time(start: Path, tmp_path: Path) -> 
     assert watched.fewest >= watched.before - 1, "it began anew instead of going on from its checkpoint"
     assert found[-1]["loss"] == pytest.approx(expected[-1]["loss"], rel=1e-3)
     assert found[-1]["dev_f1"] == pytest.approx(expected[-1]["dev_f1"], abs=0.005)
+    assert expected[-1]["dev_f1"] > 0.8
     assert_same_curve(found, expected, rel=1e-3)
-    assert_same_weights(final, weights)
 
 
 class _Watch:
@@ -241,9 +243,10 @@ def test_label_encoder_and_word_embeddings_can_be_trained_or_left(start: Path, t
         assert torch.equal(weights[of_words], before[of_words]) != trained
 
 
-def test_no_words_nothing_to_learn(start: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_what_the_loop_refuses_reaches_the_user_as_itself(start: Path, tmp_path: Path, workers: int) -> None:
     with pytest.raises(DataError, match="holds no words"):
-        train(tmp_path / "run", start, [Document("a", " \n")], DEV)
+        train(tmp_path / "run", start, [Document("a", " \n")], DEV, workers=workers)
 
 
 @pytest.fixture
