@@ -22,12 +22,12 @@ from kogner_ray.train.plan import IntArray
 from kogner_ray.train.progress import Progress
 from kogner_ray.train.session import Session, Workers, fit
 from kogner_ray.train.settings import LossConfig, TrainConfig
-from kogner_ray.train.student import StudentJob, _Loop
+from kogner_ray.train.student import StudentJob, StudentLoop
 
 _CLOCK = Clock()
 
 
-class _TimedLoop(_Loop):
+class _TimedLoop(StudentLoop):
     """The loop as it is; the clock runs from the first step to the end of the last one, before evaluation."""
 
     def _batches_left(self) -> Iterable[IntArray]:

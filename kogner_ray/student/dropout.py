@@ -1,21 +1,22 @@
 """Dropout that costs little on a CPU.
 
-PyTorch draws one random number an element there, which is an eighth of a training step of a small encoder. One random
-byte an element is enough: the rate is rounded to 1/256, and the scale of what is kept follows the rounded rate exactly.
+PyTorch draws one random number an element there, which is an eighth of a training step of a small encoder. Here the
+masks are windows into a long fixed sequence of random bits, each at a place drawn anew: what an element meets is
+random and of the right rate, and all that is drawn is one number a mask.
 """
 
 from __future__ import annotations
 
-import math
+from functools import lru_cache
 
 import torch
 from torch import nn
 
-_LEVELS = 256
+_SHORTEST = 1 << 22
 
 
 class Dropout(nn.Module):
-    """`torch.nn.Dropout` with a rate rounded to 1/256 on a CPU; the same as it elsewhere."""
+    """`torch.nn.Dropout`, with masks of `keep_mask` on a CPU."""
 
     def __init__(self, p: float) -> None:
         """`p`: share of elements set to zero in training."""
@@ -32,15 +33,11 @@ class Dropout(nn.Module):
 
 
 def keep_mask(like: torch.Tensor, p: float) -> torch.Tensor:
-    """0 with probability `p`, else the inverse of the share kept; shape, dtype and device of `like`."""
+    """0 with probability `p`, else 1 / (1 - p); shape, dtype and device of `like`. Not to be written to."""
     n = like.numel()
-    level = min(round(p * _LEVELS), _LEVELS - 1)
-    # `to=None` draws all 64 bits; the default leaves the sign bit 0, and every eighth byte would be small.
-    words = torch.empty(math.ceil(n / 8), dtype=torch.int64, device=like.device).random_(
-        torch.iinfo(torch.int64).min, None
-    )
-    kept = words.view(torch.uint8)[:n].view(like.shape) >= level
-    return kept.to(like.dtype).mul_(_LEVELS / (_LEVELS - level))
+    size = max(_SHORTEST, 1 << (2 * n).bit_length())
+    start = int(torch.randint(size - n + 1, ()))
+    return _sequence(size, p, like.dtype, like.device)[start : start + n].view(like.shape)
 
 
 def replace_dropout(module: nn.Module) -> None:
@@ -50,3 +47,10 @@ def replace_dropout(module: nn.Module) -> None:
             setattr(module, name, Dropout(child.p))
         else:
             replace_dropout(child)
+
+
+@lru_cache(maxsize=8)
+def _sequence(size: int, p: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    # Seeded by itself: a run that starts again finds the same one.
+    kept = torch.rand(size, generator=torch.Generator().manual_seed(size)) >= p
+    return kept.to(device=device, dtype=dtype) / (1 - p)

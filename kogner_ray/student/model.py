@@ -63,6 +63,8 @@ class TokenRepresentation(nn.Module):
     def __init__(self, *, text: PreTrainedModel, labels: PreTrainedModel, width: int) -> None:
         super().__init__()
         replace_dropout(text)
+        if isinstance(embeddings := getattr(text, "embeddings", None), nn.Module):
+            embeddings.register_forward_hook(_in_autocast_dtype)
         self.bert_layer = _Holder(text)
         self.labels_encoder = _Holder(labels)
         if text.config.hidden_size != width:
@@ -82,6 +84,12 @@ class TokenRepresentation(nn.Module):
         if hasattr(self, "labels_projection"):
             states = self.labels_projection(states)
         return mean_pool(states, attention_mask_CT)
+
+
+def _in_autocast_dtype(module: nn.Module, inputs: Any, states: Any) -> Any:
+    # Autocast leaves sums as wide as their widest addend: fp32 here would be fp32, and casts, in every layer above.
+    kind = states.device.type
+    return states.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else states
 
 
 class _SpanLayer(nn.Module):

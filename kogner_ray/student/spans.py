@@ -10,7 +10,7 @@ Dimensions: W words of all texts of a batch, one after the other; D hidden; F = 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -62,32 +62,23 @@ class SpanMarker(nn.Module):
     def halves(self, words_WD: torch.Tensor) -> SpanHalves:
         """The part of the inner layer that depends on one word only."""
         inner = self.out_project.inner
-        width = words_WD.shape[1]
-        starts = nn.functional.linear(self.project_start(words_WD).relu(), inner.weight[:, :width])
-        ends = nn.functional.linear(self.project_end(words_WD).relu(), inner.weight[:, width:], inner.bias)
+        of_start_FD, of_end_FD = inner.weight.chunk(2, dim=1)
+        starts = nn.functional.linear(self.project_start(words_WD).relu(), of_start_FD)
+        ends = nn.functional.linear(self.project_end(words_WD).relu(), of_end_FD, inner.bias)
         return SpanHalves(starts, ends)
 
     def score(self, halves: SpanHalves, prototypes_CD: torch.Tensor) -> torch.Tensor:
         """Logits of every span of up to K words against every type.
 
         Returns:
-            (K, W, C): [k, i, c] is the span of words i..i+k. Spans that run past their text or the batch are scored as
-            whatever the words there give, or 0; `span_mask` says which ones to use.
+            (K, W, C): [k, i, c] is the span of words i..i+k. Spans that run past their text or the batch have logits
+            that mean nothing; `span_mask` says which ones to use.
         """
         outer = self.out_project.outer
         folded_CF = prototypes_CD @ outer.weight
-        bias_C = prototypes_CD @ outer.bias
         keep_WF = self._shared_dropout(halves.starts_WF)
-        n_words = halves.starts_WF.shape[0]
-        logits = []
-        for k in range(min(self.max_width, n_words)):
-            hidden = (halves.starts_WF[: n_words - k] + halves.ends_WF[k:]).relu()
-            if keep_WF is not None:
-                hidden = hidden * keep_WF[: n_words - k]
-            scores = nn.functional.linear(hidden, folded_CF, bias_C)
-            logits.append(nn.functional.pad(scores, (0, 0, 0, k)))
-        logits.extend(torch.zeros_like(logits[0]) for _ in range(self.max_width - len(logits)))
-        return torch.stack(logits)
+        scores: torch.Tensor = _Scores.apply(halves.starts_WF, halves.ends_WF, keep_WF, folded_CF, self.max_width)  # type: ignore[no-untyped-call]
+        return scores + prototypes_CD @ outer.bias
 
     def represent(self, halves: SpanHalves, starts_S: torch.Tensor, ends_S: torch.Tensor) -> torch.Tensor:
         """S_ij of the chosen spans, (S, D); `starts_S`, `ends_S`: first and last word."""
@@ -107,6 +98,56 @@ class SpanMarker(nn.Module):
         if not self.training or p == 0:
             return None
         return keep_mask(like_WF, p)
+
+
+class _Scores(torch.autograd.Function):
+    """[k, i] = relu(starts_i + ends_{i+k}) · folded, for k < K: the inner layer of K·W spans is never held as a whole.
+
+    Autograd would hold it several times over, and would fill and add a (W, F) matrix for every slice.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        starts_WF: torch.Tensor,
+        ends_WF: torch.Tensor,
+        keep_WF: torch.Tensor | None,
+        folded_CF: torch.Tensor,
+        max_width: int,
+    ) -> torch.Tensor:
+        if keep_WF is not None:
+            starts_WF = starts_WF * keep_WF
+        ctx.save_for_backward(starts_WF, ends_WF, keep_WF, folded_CF)
+        n_words = starts_WF.shape[0]
+        scores_KWC = starts_WF.new_zeros(max_width, n_words, folded_CF.shape[0])
+        for k in range(min(max_width, n_words)):
+            scores_KWC[k, : n_words - k] = _inner(starts_WF, ends_WF, keep_WF, k) @ folded_CF.T
+        return scores_KWC
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad_KWC: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+        starts_WF, ends_WF, keep_WF, folded_CF = ctx.saved_tensors
+        grad_starts, grad_ends = torch.zeros_like(starts_WF), torch.zeros_like(ends_WF)
+        grad_folded = torch.zeros_like(folded_CF, dtype=torch.promote_types(folded_CF.dtype, torch.float32))
+        n_words = starts_WF.shape[0]
+        for k in range(min(grad_KWC.shape[0], n_words)):
+            inner, grad_WC = _inner(starts_WF, ends_WF, keep_WF, k), grad_KWC[k, : n_words - k]
+            grad_folded += grad_WC.T @ inner
+            through = torch.ops.aten.threshold_backward(grad_WC @ folded_CF, inner, 0)
+            if keep_WF is not None:
+                through *= keep_WF[: n_words - k]
+            grad_starts[: n_words - k] += through
+            grad_ends[k:] += through
+        return grad_starts, grad_ends, None, grad_folded.to(folded_CF.dtype), None
+
+
+def _inner(starts_WF: torch.Tensor, ends_WF: torch.Tensor, keep_WF: torch.Tensor | None, k: int) -> torch.Tensor:
+    """Inner layer of the spans of k + 1 words; `starts_WF` has met `keep_WF` already."""
+    starts, ends = starts_WF[: starts_WF.shape[0] - k], ends_WF[k:]
+    if keep_WF is None:
+        return (starts + ends).relu_()
+    return torch.addcmul(starts, ends, keep_WF[: starts.shape[0]]).relu_()
 
 
 def span_mask(text_of_word_W: torch.Tensor, max_width: int) -> torch.Tensor:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from ray.train.torch import get_device
 
@@ -25,15 +24,13 @@ from kogner_ray.errors import CheckpointError
 from kogner_ray.evaluate import compare
 from kogner_ray.kg.embeddings import read_entity_table
 from kogner_ray.kg.folder import whole_folder
-from kogner_ray.student.batch import collate, word_offsets
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.feed import receive_documents, receive_examples
 from kogner_ray.train.figures import log_events
-from kogner_ray.train.losses import distillation_loss, language_loss, make_targets
-from kogner_ray.train.optim import make_optimiser, set_rates
+from kogner_ray.train.learner import Learner
+from kogner_ray.train.optim import set_rates
 from kogner_ray.train.plan import IntArray, epoch_batches, share
-from kogner_ray.train.precision import autocast, training_attention
 from kogner_ray.train.progress import Progress
 from kogner_ray.train.session import Session, stream_seed
 from kogner_ray.train.settings import LossConfig, TrainConfig
@@ -71,30 +68,29 @@ def student_loop(job: Mapping[str, Any]) -> None:
     session = Session.current(job["folder"], local=job["local"])
     settings = StudentJob(Path(job["start"]), TrainConfig(**job["train"]), LossConfig(**job["loss"]))
     with tempfile.TemporaryDirectory() as scratch:
-        _Loop(session, settings, Path(scratch)).run()
+        StudentLoop(session, settings, Path(scratch)).run()
 
 
-class _Loop:
+class StudentLoop:
+    """One rank's run over the epochs, from the newest checkpoint on."""
+
     def __init__(self, session: Session, job: StudentJob, scratch: Path) -> None:
-        self.session, self.job, self.config = session, job, job.train
+        self.session, self.config = session, job.train
         torch.manual_seed(stream_seed(job.train.seed))
-        self.device = torch.device("cpu") if session.local and not torch.cuda.is_available() else get_device()
         self.state = LoopState()
         with session.newest() as folder:
-            self.model = read_checkpoint(job.start if folder is None else folder / "student")
-            self.student = self.model.student.to(self.device)
-            self.kg_head = None if self.model.kg_head is None else self.model.kg_head.to(self.device)
-            self._freeze()
-            self.optimiser = make_optimiser(job.train.optim, self.student.token_rep_layer, self._new_modules())
+            model = read_checkpoint(job.start if folder is None else folder / "student")
+            self.learner = Learner(
+                model, job.train, job.loss, entities_NH=_targets(job.start, model), device=_device(session)
+            )
             if folder is not None:
                 self._restore(folder)
-        self.store, self.dev, self.entities_NH = receive_examples(scratch), receive_documents("dev"), self._targets()
-        self.tagger = Tagger(self.model)
-        self.autocast = autocast(self.config.precision, self.device)
+        self.store, self.dev = receive_examples(scratch), receive_documents("dev")
+        self.tagger = Tagger(model)
         self.n_steps = self.config.epochs * -(-len(self.store) // self.config.batch_size)
-        self.labels_CD = None if self.config.train_labels_encoder else self._frozen_labels()
 
     def run(self) -> None:
+        """Train what is left to train; reports at least once."""
         progress = Progress(self.session, total=self.n_steps, done=self.state.step)
         was_done = self.state.epoch >= self.config.epochs or self._stale()
         while self.state.epoch < self.config.epochs and not self._stale():
@@ -115,11 +111,11 @@ class _Loop:
         return batches[self.state.step - self.state.epoch * len(batches) :]
 
     def _step(self, batch: IntArray) -> None:
-        self._train_mode()
-        set_rates(self.optimiser, self.config.optim, step=self.state.step, n_steps=self.n_steps)
+        self.learner.train_mode()
+        set_rates(self.learner.optimiser, self.config.optim, step=self.state.step, n_steps=self.n_steps)
         # Ranks draw different dropout, and a resumed run draws what it would have drawn.
         torch.manual_seed(stream_seed(self.config.seed, self.state.step, self.session.rank))
-        spans = int(self.store.n_spans(self.student.config.max_width)[batch].sum())
+        spans = int(self.store.n_spans(self.learner.student.config.max_width)[batch].sum())
         links = int(self.store.n_links[batch].sum())
         totals = np.zeros(3)
         shares = share(
@@ -127,41 +123,12 @@ class _Loop:
         )
         for rows in shares:
             if len(rows):
-                totals += self._backward(rows, spans=spans, links=links)
-        for parameter in self._parameters():
-            # AdamW passes over what has no gradient (g in a batch without links), but several ranks sum up zeros
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        self.session.sum_gradients(self._parameters())
-        torch.nn.utils.clip_grad_norm_(self._parameters(), self.config.optim.clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+                totals += self.learner.backward([self.store[int(row)] for row in rows], spans=spans, links=links)
+        self.learner.step(self.session)
         self.state.step += 1
         for name, value in zip(("loss", "lang", "dist"), self.session.sum(*totals), strict=True):
             self.state.running[name] += value
         self.state.running["steps"] += 1
-
-    def _backward(self, rows: IntArray, *, spans: int, links: int) -> npt.NDArray[np.float64]:
-        examples = [self.store[int(row)] for row in rows]
-        windows = [example.window for example in examples]
-        offsets = word_offsets(windows)
-        batch = collate(windows, pad_id=self.model.tokenizer.pad_token_id or 0).to(self.device)
-        targets = make_targets(examples, offsets, n_types=len(self.model.types)).to(self.device)
-        with self.autocast(), training_attention(self.device):
-            halves = self.student.halves(batch)
-            logits_KWC = self.student.marker.score(halves, self.student.prototypes(self._labels()))
-            projected_MH = None
-            if self.kg_head is not None and len(targets.linked_M3):
-                firsts, lasts, _ = targets.linked_M3.unbind(1)
-                projected_MH = self.kg_head(self.student.marker.represent(halves, firsts, lasts))
-        scale = self.student.config.max_width / max(1, spans)
-        lang = language_loss(logits_KWC, batch.text_of_word_W, targets) * scale
-        dist = lang.new_zeros(())
-        if projected_MH is not None and self.entities_NH is not None:
-            dist = distillation_loss(projected_MH, self.entities_NH[targets.linked_M3[:, 2]]) / max(1, links)
-        loss = self.job.loss.lang * lang + self.job.loss.dist * dist
-        loss.backward()  # type: ignore[no-untyped-call]
-        return np.array([loss.item(), lang.item(), dist.item()])
 
     def _end_epoch(self, progress: Progress) -> None:
         metrics: dict[str, Any] = self._running()
@@ -185,12 +152,12 @@ class _Loop:
         self.state.stale = 0 if better else self.state.stale + 1
         self.state.best_f1 = max(scores.f1, self.state.best_f1)
         if better and self.session.rank == 0:
-            write_checkpoint(self._snapshot(), self.session.folder / "best")
+            write_checkpoint(self.learner.snapshot(), self.session.folder / "best")
 
     def _evaluate(self) -> Counts:
         """Strict dev scores; each rank tags its share."""
         mine = self.dev[self.session.rank :: self.session.world_size]
-        with self.autocast():
+        with self.learner.autocast():
             tagged = self.tagger.tag(
                 [document.text for document in mine],
                 threshold=self.config.threshold,
@@ -199,7 +166,7 @@ class _Loop:
             )
         counts = Counts()
         for document, entities in zip(mine, tagged, strict=True):
-            compared = compare(document, entities, self.model.types)
+            compared = compare(document, entities, self.learner.model.types)
             counts = sum(count_spans(compared.gold, compared.predicted).values(), counts)
         totals = self.session.sum(counts.n_correct, counts.n_predicted, counts.n_gold)
         return Counts(*(int(total) for total in totals))
@@ -217,57 +184,17 @@ class _Loop:
         try:
             with whole_folder(folder) as partial:
                 torch.save(
-                    {"optimiser": self.optimiser.state_dict(), "state": vars(self.state)}, partial / "trainer.pt"
+                    {"optimiser": self.learner.optimiser.state_dict(), "state": vars(self.state)},
+                    partial / "trainer.pt",
                 )
-                write_checkpoint(self._snapshot(), partial / "student")
+                write_checkpoint(self.learner.snapshot(), partial / "student")
         except RuntimeError as error:  # how torch.save reports a full disk
             raise CheckpointError(f"{folder}: the checkpoint could not be written: {error}") from error
 
     def _restore(self, folder: Path) -> None:
-        stored = torch.load(folder / "trainer.pt", weights_only=True, map_location=self.device)
-        self.optimiser.load_state_dict(stored["optimiser"])
+        stored = torch.load(folder / "trainer.pt", weights_only=True, map_location=self.learner.device)
+        self.learner.optimiser.load_state_dict(stored["optimiser"])
         self.state = LoopState(**stored["state"])
-
-    def _snapshot(self) -> Checkpoint:
-        m = self.model
-        return Checkpoint(self.student, m.tokenizer, m.labels_tokenizer, m.types, self.kg_head, m.modalities)
-
-    def _targets(self) -> torch.Tensor | None:
-        if self.kg_head is None:
-            return None
-        return read_entity_table(self.job.start / "entities").stacked(self.model.modalities).to(self.device)
-
-    def _freeze(self) -> None:
-        layer = self.student.token_rep_layer
-        layer.labels_encoder.requires_grad_(self.config.train_labels_encoder)
-        layer.bert_layer.model.get_input_embeddings().requires_grad_(not self.config.freeze_word_embeddings)
-        for encoder in (layer.bert_layer.model, layer.labels_encoder.model):
-            if getattr(encoder, "pooler", None) is not None:
-                encoder.pooler.requires_grad_(False)  # GLiNER keeps it, nothing uses it
-
-    def _new_modules(self) -> list[torch.nn.Module]:
-        heads: list[torch.nn.Module] = [self.student.span_rep_layer, self.student.prompt_rep_layer]
-        return heads if self.kg_head is None else [*heads, self.kg_head]
-
-    def _parameters(self) -> list[torch.nn.Parameter]:
-        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
-
-    def _train_mode(self) -> None:
-        for module in (self.student, self.kg_head):
-            if module is not None:
-                module.train()
-        if not self.config.train_labels_encoder:
-            self.student.token_rep_layer.labels_encoder.eval()
-
-    def _labels(self) -> torch.Tensor:
-        if self.labels_CD is not None:
-            return self.labels_CD
-        return self.student.encode_labels(list(self.model.types.values()), self.model.labels_tokenizer)
-
-    def _frozen_labels(self) -> torch.Tensor:
-        self.student.eval()
-        with torch.no_grad():
-            return self.student.encode_labels(list(self.model.types.values()), self.model.labels_tokenizer)
 
     def _running(self) -> dict[str, float]:
         """Mean losses of the epoch so far, over all ranks."""
@@ -280,3 +207,11 @@ class _Loop:
 
     def _stale(self) -> bool:
         return self.config.patience is not None and self.state.stale >= self.config.patience
+
+
+def _device(session: Session) -> torch.device:
+    return torch.device("cpu") if session.local and not torch.cuda.is_available() else get_device()
+
+
+def _targets(start: Path, model: Checkpoint) -> torch.Tensor | None:
+    return None if model.kg_head is None else read_entity_table(start / "entities").stacked(model.modalities)

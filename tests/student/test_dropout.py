@@ -16,10 +16,19 @@ def test_rate_and_expectation(p: float, dtype: torch.dtype) -> None:
     assert values.float().mean().item() == pytest.approx(1.0, abs=0.005)
 
 
-def test_every_byte_of_a_random_word_is_uniform() -> None:
+def test_every_element_is_dropped_at_the_rate_and_without_its_neighbours() -> None:
     torch.manual_seed(0)
-    mask = keep_mask(torch.empty(200_000, 8), 0.5)
-    assert (mask == 0).float().mean(0).tolist() == pytest.approx([0.5] * 8, abs=0.01)
+    dropped = torch.stack([keep_mask(torch.empty(8), 0.3) == 0 for _ in range(20_000)]).float()
+    assert dropped.mean(0).tolist() == pytest.approx([0.3] * 8, abs=0.015)
+    assert torch.corrcoef(dropped.T).fill_diagonal_(0).abs().max() < 0.04
+    assert torch.corrcoef(torch.stack([dropped[1:, 0], dropped[:-1, 0]]))[0, 1].abs() < 0.04
+
+
+def test_masks_beyond_the_shortest_sequence() -> None:
+    mask = keep_mask(torch.empty(5_000_000), 0.25)
+    assert mask.shape == (5_000_000,)
+    assert (mask == 0).float().mean().item() == pytest.approx(0.25, abs=0.002)
+    assert mask.max().item() == pytest.approx(1 / 0.75)
 
 
 def test_seeded_and_off_in_evaluation() -> None:

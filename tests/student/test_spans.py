@@ -1,11 +1,13 @@
 """The packed, folded span head equals the span-by-span one."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kogner_ray.student.spans import SpanMarker, span_mask
+from kogner_ray.student.spans import SpanHalves, SpanMarker, span_mask
 
 
 @settings(max_examples=40, deadline=None)
@@ -30,6 +32,36 @@ def test_score_equals_span_by_span_forward(lengths: list[int], max_width: int, n
     assert logits.shape == (max_width, sum(lengths), n_types)
     torch.testing.assert_close(logits[widths, starts], plain, atol=1e-5, rtol=1e-5)
     assert len(widths) == sum(n - k for n in lengths for k in range(min(max_width, n)))
+
+
+@pytest.mark.parametrize("max_width", [1, 4, 9])
+def test_score_has_the_gradients_of_the_span_by_span_forward(max_width: int) -> None:
+    torch.manual_seed(0)
+    marker = SpanMarker(width=8, max_width=max_width, dropout=0.4).double().eval()
+    words, prototypes = torch.randn(7, 8).double(), torch.randn(3, 8).double()
+    widths, starts = span_mask(torch.tensor([0, 0, 0, 0, 1, 1, 1]), max_width).nonzero(as_tuple=True)
+    weights = torch.randn(len(widths), 3).double()
+
+    def gradients(scores: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        inputs = [words.clone().requires_grad_(), prototypes.clone().requires_grad_()]
+        return torch.autograd.grad((scores(*inputs) * weights).sum(), [*inputs, *marker.parameters()])
+
+    packed = gradients(lambda w, p: marker.score(marker.halves(w), p)[widths, starts])
+    plain = gradients(lambda w, p: marker(w, starts, starts + widths) @ p.T)
+    assert all(gradient.abs().max() > 0 for gradient in plain)
+    torch.testing.assert_close(packed, plain)
+
+
+def test_score_has_its_own_gradient_under_dropout() -> None:
+    torch.manual_seed(0)
+    marker = SpanMarker(width=4, max_width=3, dropout=0.4).double().train()
+    inputs = [torch.randn(5, 16).double(), torch.randn(5, 16).double(), torch.randn(2, 4).double()]
+
+    def score(starts: torch.Tensor, ends: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(3)  # the same mask each time
+        return marker.score(SpanHalves(starts, ends), prototypes)
+
+    assert torch.autograd.gradcheck(score, [value.requires_grad_() for value in inputs])
 
 
 def test_represent_equals_forward_on_chosen_spans() -> None:
