@@ -20,6 +20,9 @@ from kogner_ray.data.spans import Document
 from kogner_ray.embedded import corpus_files
 from kogner_ray.errors import ConfigError, DataError
 from kogner_ray.tagger import TaggedEntity, Tagger
+from kogner_ray.track import tracked
+
+_GROUP = 512
 
 
 class EvaluateSettings(Config):
@@ -178,9 +181,13 @@ def _read_corpus(config: EvaluateConfig) -> list[Document]:
 def _tag(
     tagger: Tagger, documents: Sequence[Document], settings: EvaluateSettings, types: Mapping[str, str]
 ) -> list[Compared]:
-    texts = [document.text for document in documents]
-    found = tagger.tag(texts, types, threshold=settings.threshold, nested=settings.nested, link=False)
-    return [compare(document, entities, types) for document, entities in zip(documents, found, strict=True)]
+    groups = [documents[start : start + _GROUP] for start in range(0, len(documents), _GROUP)]
+    compared = []
+    for group in tracked(groups, f"tagging, groups of {_GROUP} documents", total=len(groups)):
+        texts = [document.text for document in group]
+        found = tagger.tag(texts, types, threshold=settings.threshold, nested=settings.nested, link=False)
+        compared += [compare(document, entities, types) for document, entities in zip(group, found, strict=True)]
+    return compared
 
 
 def _score(compared: Sequence[Compared], settings: EvaluateSettings, types: Collection[str]) -> Evaluation:

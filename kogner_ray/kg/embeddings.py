@@ -1,7 +1,8 @@
 """The entity table: the teacher's H on disk, read without dgl or torchkge.
 
-A folder with `entities.parquet` (id, name, type, synonyms; row = entity), `embeddings.safetensors` (one float16 matrix
-a modality, rows standardised column by column) and `provenance.json`. It is all that the student sees of the teacher.
+A folder with `entities.parquet` (id, name, type, synonyms, other ids; row = entity), `embeddings.safetensors` (one
+float16 matrix a modality, standardised column by column) and `provenance.json`. It is all that the student sees of the
+teacher.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class EntityTable:
     """H = [Z, Z', Z''] with the entities it belongs to.
 
     Attributes:
-        entities: table with columns id, name, type, synonyms; row number = entity index.
+        entities: table with columns id, name, type, synonyms, and what else linking uses; row number = entity index.
         matrices: modality -> (N, d_m) float32, each column standardised to mean 0 and variance 1.
         provenance: how each matrix was made (data hashes, configs, seeds, metrics).
     """

@@ -29,6 +29,11 @@ _DEFAULTS = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "TOKENIZERS_PARALLELISM": "false",
 }
+_LOUD = {
+    "ray.train": logging.WARNING,
+    "ray.data": logging.ERROR,
+    "ray._private.authentication": logging.ERROR,
+}
 _MINIMAL_CPUS = 6
 _NO_PROGRESS_S = 120
 
@@ -51,6 +56,8 @@ def start_ray(num_cpus: int | None = None) -> None:
     Args:
         num_cpus: logical CPUs of a local Ray; by default those of the machine, at least 6.
     """
+    for name, level in _LOUD.items():
+        logging.getLogger(name).setLevel(level)
     if not ray.is_initialized():
         environment = {"env_vars": MALLOC | _DEFAULTS}
         if os.environ.get("RAY_ADDRESS"):
@@ -68,5 +75,3 @@ def start_ray(num_cpus: int | None = None) -> None:
     # Without this a pipeline that cannot be scheduled hangs for half an hour before it says so.
     context.execution_no_progress_timeout_s = _NO_PROGRESS_S
     context.execution_options.preserve_order = True  # a run that starts again reads what it read before
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.train").setLevel(logging.WARNING)

@@ -20,9 +20,9 @@ from kogner_ray.kg.sampling import BlockSampler, whole_graph
 from kogner_ray.kg.tables import KnowledgeGraph, read_kg
 from kogner_ray.teacher.classification import NodeLabels, Split, node_labels, split_nodes
 from kogner_ray.teacher.graph_transformer import GraphTransformer, GraphTransformerConfig, embed_nodes
+from kogner_ray.track import tracked
 from kogner_ray.train.ownership import Ownership
 from kogner_ray.train.session import Session, stream_seed
-from kogner_ray.train.track import tracked
 
 IntArray = npt.NDArray[np.int64]
 _CHUNK = 1024

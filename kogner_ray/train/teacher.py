@@ -23,6 +23,7 @@ from pydantic import Field
 from kogner_ray.config import Config
 from kogner_ray.errors import DataError
 from kogner_ray.kg.embeddings import EntityTable, standardise, write_entity_table
+from kogner_ray.kg.names import LINKING_COLUMNS
 from kogner_ray.kg.tables import KnowledgeGraph, read_kg
 from kogner_ray.teacher.classification import node_labels
 from kogner_ray.train.graph import GraphConfig
@@ -110,7 +111,8 @@ def train_teacher(config: TeacherConfig) -> TeacherReport:
     settings = {"kg_sha256": hashes, "config": config.model_dump(mode="json"), "seed": config.seed}
     provenance = settings | code_provenance() | {"metrics": metrics, "skipped": skipped, "seconds": seconds}
     matrices = {name: standardise(modality.matrix) for name, modality in made.items()}
-    table = EntityTable(kg.nodes.select(["id", "name", "type", "synonyms"]), matrices, provenance)
+    kept = [name for name in LINKING_COLUMNS if name in kg.nodes.column_names]
+    table = EntityTable(kg.nodes.select(kept), matrices, provenance)
     return TeacherReport(write_entity_table(table, config.output / "entities"), metrics, skipped, seconds)
 
 

@@ -15,8 +15,8 @@ from ray.data import ActorPoolStrategy
 from kogner_ray.config import Config
 from kogner_ray.encoder import EMBEDDED, load_encoder, load_tokenizer
 from kogner_ray.teacher.text import EntityTexts, encode_texts, entity_texts, has_bf16, length_batches, window
+from kogner_ray.track import tracked
 from kogner_ray.train.cluster import start_ray
-from kogner_ray.train.track import tracked
 
 _BLOCK_ROWS = 1024
 _SMALL = 5000
@@ -122,5 +122,6 @@ def _pooled(texts: EntityTexts, config: TextConfig) -> Iterator[tuple[Any, Any]]
         num_cpus=config.actor_cpus,
         num_gpus=config.actor_gpus,
     )
-    for batch in encoded.iter_batches(batch_format="numpy", batch_size=None):
+    batches = encoded.iter_batches(batch_format="numpy", batch_size=None)
+    for batch in tracked(batches, "text", total=len(blocks)):
         yield batch["row"], batch["z"]

@@ -17,9 +17,9 @@ from kogner_ray.kg.tables import KnowledgeGraph, read_kg
 from kogner_ray.teacher.negatives import BernoulliNegatives, SidePools, head_probabilities
 from kogner_ray.teacher.ranking import Ranking, hold_out, rank_triples
 from kogner_ray.teacher.transr import TransR
+from kogner_ray.track import tracked
 from kogner_ray.train.ownership import Ownership
 from kogner_ray.train.session import Session, stream_seed
-from kogner_ray.train.track import tracked
 
 IntArray = npt.NDArray[np.int64]
 
