@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from kogner_ray.data.files import file_sha256
 from kogner_ray.errors import DownloadError
 
 _CHUNK = 1 << 16
@@ -44,7 +44,9 @@ class Download:
     def is_done(self) -> bool:
         """Whether the target is there with the right content."""
         return (
-            self.target.is_file() and self.target.stat().st_size == self.n_bytes and _sha256(self.target) == self.sha256
+            self.target.is_file()
+            and self.target.stat().st_size == self.n_bytes
+            and file_sha256(self.target) == self.sha256
         )
 
     def run(
@@ -71,7 +73,7 @@ class Download:
         resumed = self._size() > 0
         while True:
             self._fetch(on_progress or (lambda _: None), attempts=attempts, wait_s=wait_s)
-            found = _sha256(self.partial) if self.partial.exists() else "nothing"
+            found = file_sha256(self.partial) if self.partial.exists() else "nothing"
             if found == self.sha256:
                 self.partial.replace(self.target)
                 return self.target
@@ -128,11 +130,3 @@ class Download:
 
     def _size(self) -> int:
         return self.partial.stat().st_size if self.partial.exists() else 0
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

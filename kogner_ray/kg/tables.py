@@ -98,7 +98,7 @@ def read_kg(folder: str | Path) -> KnowledgeGraph:
         DataError: a file or column is missing, a node id occurs twice, or an edge's end is no node. (To repair such
             tables rather than refuse them, see `kogner_ray.kg.formats`.)
     """
-    tables = [_read(Path(folder) / f"{name}.parquet", schema) for name, schema in _FILES]
+    tables = [read_columns(Path(folder) / f"{name}.parquet", schema.names) for name, schema in _FILES]
     kg = KnowledgeGraph(*tables)
     check_kg(kg, where=Path(folder))
     return kg
@@ -140,16 +140,21 @@ def reversed_names(relations: list[str]) -> list[str]:
 _FILES = (("nodes", NODE_SCHEMA), ("edges", EDGE_SCHEMA))
 
 
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
+def read_columns(path: Path, needed: list[str]) -> pa.Table:
+    """One Parquet file of a KG folder, all of its columns.
+
+    Raises:
+        DataError: no such file, it is not Parquet, or a needed column is missing.
+    """
     if not path.is_file():
         raise DataError("no such file; expected a folder with nodes.parquet and edges.parquet", path=path)
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"not a readable Parquet file: {error}", path=path) from error
-    missing = [name for name in schema.names if name not in table.column_names]
+    missing = [name for name in needed if name not in table.column_names]
     if missing:
-        raise DataError(f"missing columns {missing}; expected {schema.names}, found {table.column_names}", path=path)
+        raise DataError(f"missing columns {missing}; expected {needed}, found {table.column_names}", path=path)
     return table
 
 

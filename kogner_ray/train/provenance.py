@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kogner_ray.config import Config
+from kogner_ray.data.files import file_sha256
 from kogner_ray.kg.embeddings import EntityTable
 
 _PACKAGES = ("kogner-ray", "torch", "transformers", "ray", "dgl", "pyarrow")
@@ -32,15 +32,6 @@ def provenance(config: Config, *, corpus: Mapping[str, Sequence[Path]], table: E
 def code_provenance() -> dict[str, Any]:
     """Versions of the packages that matter, and the revision of the code."""
     return {"versions": {name: _version(name) for name in _PACKAGES}, "revision": _revision()}
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _version(package: str) -> str | None:

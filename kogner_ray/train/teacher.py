@@ -21,6 +21,7 @@ import yaml
 from pydantic import Field
 
 from kogner_ray.config import Config
+from kogner_ray.data.files import file_sha256
 from kogner_ray.errors import DataError
 from kogner_ray.kg.embeddings import EntityTable, standardise, write_entity_table
 from kogner_ray.kg.names import LINKING_COLUMNS
@@ -28,7 +29,7 @@ from kogner_ray.kg.tables import KnowledgeGraph, read_kg
 from kogner_ray.teacher.classification import node_labels
 from kogner_ray.train.graph import GraphConfig
 from kogner_ray.train.modalities import Modality, RunPlace, make_graph, make_logic, make_text
-from kogner_ray.train.provenance import code_provenance, file_sha256
+from kogner_ray.train.provenance import code_provenance
 from kogner_ray.train.run_folder import write_text
 from kogner_ray.train.text import TextConfig
 from kogner_ray.train.transr import TransRConfig

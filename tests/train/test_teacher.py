@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from processes import descendants
 
 from kogner_ray.config import load_config, make_config
 from kogner_ray.errors import CheckpointError, ConfigError, DataError
@@ -52,8 +52,9 @@ def kg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(48):
             others = 4 * rng.choice(12, 6, replace=False) + i % 4
             edges += [{"head": f"{head}{i}", "relation": relation, "tail": f"{tail}{j}"} for j in others]
-    tables = pa.Table.from_pylist(nodes, NODE_SCHEMA), pa.Table.from_pylist(edges, EDGE_SCHEMA)
-    return KnowledgeGraph(*tables).write(tmp_path_factory.mktemp("kg"))
+    curies = pa.array([f"X:{row}" for row in range(len(nodes))])
+    table = pa.Table.from_pylist(nodes, NODE_SCHEMA).append_column("curie", curies)
+    return KnowledgeGraph(table, pa.Table.from_pylist(edges, EDGE_SCHEMA)).write(tmp_path_factory.mktemp("kg"))
 
 
 def place_of(kg_folder: Path, output: Path, *, seed: int = 0, workers: int = 0, n_parts: int = 0) -> RunPlace:
@@ -186,25 +187,9 @@ def _kill_a_worker(folder: Path, killed: list[int]) -> None:
     metrics = folder / "run" / "metrics.jsonl"
     while not (metrics.is_file() and len(metrics.read_text().splitlines()) >= 3):
         time.sleep(0.02)
-    for pid in _descendants("ray::RayTrainWorker")[:1]:
+    for pid in descendants("ray::RayTrainWorker")[:1]:
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)
-
-
-def _descendants(title: str) -> list[int]:
-    """Processes below this one whose title starts with `title`."""
-    parents, titles = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it may be gone by now
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            titles[int(folder.name)] = (folder / "cmdline").read_text()
-
-    def below(pid: int) -> bool:
-        while pid in parents and pid != os.getpid():
-            pid = parents[pid]
-        return pid == os.getpid()
-
-    return [pid for pid, text in titles.items() if text.startswith(title) and below(pid)]
 
 
 def test_a_pool_of_actors_encodes_as_this_process_does(kg_folder: Path, ray_cluster: None) -> None:
@@ -225,6 +210,7 @@ def test_the_entity_table_holds_all_three_and_says_how(kg_folder: Path, tmp_path
         "logic": (144, 16),
     }
     assert table.entities["id"].to_pylist() == read_kg(kg_folder).ids
+    assert table.entities["curie"][143].as_py() == "X:143"
     assert not report.skipped
     assert set(report.metrics["graph"]["baselines"]) == {"majority", "relations_only", "text_only"}
     assert table.provenance["config"]["transr"]["epochs"] == TRANSR.epochs

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from kogner_ray.errors import DataError
 from kogner_ray.kg.formats.checks import assemble
 from kogner_ray.kg.formats.delimited import RawTable
 from kogner_ray.kg.formats.report import ReadReport
-from kogner_ray.kg.tables import EDGE_SCHEMA, KnowledgeGraph
+from kogner_ray.kg.tables import EDGE_SCHEMA, KnowledgeGraph, read_columns
 
 
 def read(folder: str | Path, *, strict: bool = False) -> tuple[KnowledgeGraph, ReadReport]:
@@ -33,13 +32,5 @@ def read(folder: str | Path, *, strict: bool = False) -> tuple[KnowledgeGraph, R
 
 
 def _read(path: Path, needed: list[str]) -> RawTable:
-    if not path.is_file():
-        raise DataError("no such file; expected a folder with nodes.parquet and edges.parquet", path=path)
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"not a readable Parquet file: {error}", path=path) from error
-    missing = [name for name in needed if name not in table.column_names]
-    if missing:
-        raise DataError(f"missing columns {missing}; expected {needed}, found {table.column_names}", path=path)
+    table = read_columns(path, needed)
     return RawTable(table, path, np.arange(1, table.num_rows + 1, dtype=np.int64))
