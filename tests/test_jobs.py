@@ -48,11 +48,11 @@ def test_the_evaluation_job_scores_a_checkpoint(tiny_checkpoint: Path, tmp_path:
 def ray_head() -> Iterator[dict[str, str]]:
     """A Ray with a job server, started as the README says; the environment to reach it."""
     folder = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))  # short: it holds sockets
-    port, dashboard = _free_port(), _free_port()
+    port, dashboard, agent = (_free_port() for _ in range(3))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(folder)}
-    ports = [f"--port={port}", f"--dashboard-port={dashboard}", f"--temp-dir={folder}"]
-    command = [RAY, "start", "--head", "--num-cpus=6", "--disable-usage-stats", *ports]
+    ports = [f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
+    command = [RAY, "start", "--head", "--num-cpus=6", "--disable-usage-stats", f"--temp-dir={folder}", *ports]
     try:
         started = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=180)
         assert started.returncode == 0, started.stdout + started.stderr
@@ -88,10 +88,11 @@ def test_a_submitted_job_trains_on_the_cluster(ray_head: dict[str, str], tiny_en
     def submit() -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, cwd=ROOT, env=ray_head, capture_output=True, text=True, check=False, timeout=500)
 
-    done = submit()
-    while "No available agent" in done.stderr:  # the head takes its time to start everything
-        time.sleep(2)
+    for _ in range(20):
         done = submit()
+        if "No available agent" not in done.stderr:
+            break
+        time.sleep(2)  # the head takes its time to start everything
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout
     assert len((tmp_path / "run" / "student" / "metrics.jsonl").read_text().splitlines()) == 2
