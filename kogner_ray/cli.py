@@ -13,7 +13,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from kogner_ray.config import Config, load_config
-from kogner_ray.errors import KognerError
+from kogner_ray.errors import ConfigError, KognerError
 
 app = typer.Typer(
     help="Knowledge-graph-distilled, open-type biomedical NER on Ray.",
@@ -92,6 +92,21 @@ def tag(
     wanted = types.split(",") if types else None
     for entity in Tagger.load(checkpoint).tag(source, wanted, threshold=threshold, nested=nested):
         sys.stdout.write(json.dumps(asdict(entity), ensure_ascii=False) + "\n")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    output: Annotated[Path, typer.Argument(help="Folder to write.")],
+    format: Annotated[str, typer.Option(help="Only `gliner` so far: what GLiNER.from_pretrained reads.")] = "gliner",
+) -> None:
+    """Write a checkpoint as another package reads it."""
+    from kogner_ray.student.checkpoint import read_checkpoint
+    from kogner_ray.student.gliner import write_gliner
+
+    if format != "gliner":
+        raise ConfigError(f"format: expected gliner, got {format}")
+    console.print(f"{write_gliner(read_checkpoint(checkpoint), output)}", highlight=False, soft_wrap=True)
 
 
 @data_app.command("list")

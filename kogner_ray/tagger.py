@@ -15,6 +15,8 @@ from kogner_ray.kg.linking import Linker
 from kogner_ray.student.batch import Batch, collate, word_offsets
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
 from kogner_ray.student.decode import ScoredSpan, above_threshold, resolve
+from kogner_ray.student.gliner import CONFIG as GLINER_CONFIG
+from kogner_ray.student.gliner import read_gliner
 from kogner_ray.student.spans import SpanHalves
 from kogner_ray.student.windows import TokenisedText, Window, Windower
 
@@ -73,12 +75,12 @@ class Tagger:
 
     @classmethod
     def load(cls, folder: str | Path) -> Tagger:
-        """The tagger of a checkpoint folder.
+        """The tagger of a checkpoint folder, ours or one of a GLiNER span bi-encoder.
 
         Raises:
-            CheckpointError: the folder is no complete checkpoint.
+            CheckpointError: the folder is no complete checkpoint, or one of another architecture.
         """
-        return cls(read_checkpoint(folder))
+        return cls(read_gliner(folder) if (Path(folder) / GLINER_CONFIG).is_file() else read_checkpoint(folder))
 
     @property
     def types(self) -> dict[str, str]:
@@ -133,7 +135,7 @@ class Tagger:
             The entities of the text in order; a list of such lists when several texts were given.
 
         Raises:
-            ConfigError: `types` is a string, or a label text is longer than the label encoder can read.
+            ConfigError: `types` is a string, there are none, or a label text is longer than the label encoder can read.
         """
         several = [texts] if isinstance(texts, str) else list(texts)
         labels = self._labels(types)
@@ -142,6 +144,8 @@ class Tagger:
         return found[0] if isinstance(texts, str) else found
 
     def _labels(self, types: Types) -> dict[str, str]:
+        if types is None and not self.types:
+            raise ConfigError("types: this checkpoint has none of its own; name some")
         if types is None:
             return self.types
         if isinstance(types, str):

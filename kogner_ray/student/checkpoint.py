@@ -83,7 +83,7 @@ def _parts(checkpoint: Checkpoint) -> list[str]:
 
 def _write_parts(checkpoint: Checkpoint, folder: Path) -> None:
     student = checkpoint.student
-    save_file(_cpu_state(student), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(cpu_state(student), folder / "model.safetensors", metadata={"format": "pt"})
     checkpoint.tokenizer.save_pretrained(folder / "tokenizer")
     if checkpoint.labels_tokenizer is not checkpoint.tokenizer:
         checkpoint.labels_tokenizer.save_pretrained(folder / "labels_tokenizer")
@@ -96,7 +96,7 @@ def _write_parts(checkpoint: Checkpoint, folder: Path) -> None:
         "parts": _parts(checkpoint),
     }
     if checkpoint.kg_head is not None:
-        save_file(_cpu_state(checkpoint.kg_head), folder / "kg_head.safetensors", metadata={"format": "pt"})
+        save_file(cpu_state(checkpoint.kg_head), folder / "kg_head.safetensors", metadata={"format": "pt"})
         description["kg"] = {"modalities": list(checkpoint.modalities)}
     if checkpoint.entities is not None:
         write_entity_table(checkpoint.entities, folder / "entities")
@@ -132,8 +132,8 @@ def _read_parts(source: Path) -> Checkpoint:
         raise CheckpointError(f"{source}: not a complete checkpoint: {', '.join(missing)} is missing")
     student = empty_student(
         StudentConfig.model_validate(description["student"]),
-        text=_encoder_config(description["encoder_config"]),
-        labels=_encoder_config(description["labels_encoder_config"]),
+        text=encoder_config(description["encoder_config"]),
+        labels=encoder_config(description["labels_encoder_config"]),
     )
     student.load_state_dict(load_file(source / "model.safetensors"))
     tokenizer = AutoTokenizer.from_pretrained(source / "tokenizer")
@@ -161,13 +161,15 @@ def _read_kg_head(source: Path, width: int) -> KGHead | None:
     return head.eval()
 
 
-def _encoder_config(values: dict[str, Any]) -> PretrainedConfig:
+def encoder_config(values: dict[str, Any]) -> PretrainedConfig:
+    """The architecture of an encoder that its config wrote as a dict."""
     kind = values["model_type"]
     config: PretrainedConfig = AutoConfig.for_model(kind, **{k: v for k, v in values.items() if k != "model_type"})
     return config
 
 
-def _cpu_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+def cpu_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of `module` as safetensors can write them."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
