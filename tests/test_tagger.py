@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from small_corpus import DISEASES, DRUGS, amid, make_documents
 
 from kogner_ray.errors import ConfigError
+from kogner_ray.student.pieces import cut
 from kogner_ray.tagger import TaggedEntity, Tagger
 
 SENTENCE = "In patients with type 2 diabetes , metformin was given for ten days ."
@@ -106,7 +108,7 @@ def test_every_span_that_fits_a_window_is_within_the_one_that_answers_for_it(
     try:
         windower.capacity = max_tokens - 2
         (text,) = windower.tokenise([" ".join(words)])
-        pieces = tagger._pieces(0, text)
+        pieces = list(cut(0, text, windower, widest=6))
         assert [s for piece in pieces for s in range(piece.first_start, piece.end_start)] == list(range(len(words)))
         for piece in pieces:
             end = piece.window.first_word + piece.window.n_words
@@ -161,6 +163,28 @@ def test_thresholds_order_and_scores(tagger: Tagger) -> None:
         assert all(e.score > threshold for e in tagger.tag(SENTENCE, threshold=threshold))
     starts = [e.start for e in tagger.tag(SENTENCE, threshold=0.01, nested=True)]
     assert starts == sorted(starts)
+
+
+def test_a_type_may_have_a_threshold_of_its_own(tagger: Tagger) -> None:
+    found = tagger.tag(SENTENCE, per_type_thresholds={"Disease": 1.0})
+    assert pairs(found) == [("metformin", "Chemical")]
+    strict = tagger.tag(SENTENCE, ["Disease", "Chemical"], threshold=1.0, per_type_thresholds={"Disease": 0.5})
+    assert pairs(strict) == [("type 2 diabetes", "Disease")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threshold": 1.5}, "from 0 to 1, got 1.5"),
+        ({"per_type_thresholds": {"Chemical": -0.1}}, "from 0 to 1, got -0.1"),
+        ({"per_type_thresholds": {"Gene": 0.5}}, "'Gene' is none of the types"),
+        ({"types": ["Chemical", "Disease", "Chemical"]}, "each once, got 'Chemical' 2 times"),
+        ({"types": ["Chemical", " "]}, "expected names"),
+    ],
+)
+def test_settings_that_cannot_be_meant(tagger: Tagger, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tagger.tag(SENTENCE, **settings)
 
 
 def test_a_lone_surrogate_is_taken_or_refused_by_name(tagger: Tagger) -> None:
