@@ -19,7 +19,7 @@ def kogner(*arguments: str, text: str | None = None) -> subprocess.CompletedProc
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), ["distill", "evaluate", "train-teacher", "tag", "data", "kg"]),
+        ((), ["distill", "evaluate", "train-teacher", "tag", "export", "data", "kg"]),
         (("distill",), ["--config", "--set"]),
         (("evaluate",), ["checkpoint", "threshold"]),
         (("data",), ["list", "get", "convert"]),
@@ -53,6 +53,14 @@ def test_convert_and_coverage(tmp_path: Path) -> None:
     assert "Chemical" in shown.stdout
 
 
+def test_export_then_tag(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    exported = kogner("export", str(tiny_checkpoint), str(tmp_path / "gliner"))
+    assert exported.returncode == 0, exported.stderr
+    text = "In patients with gout , metformin was given for ten days ."
+    shown = kogner("tag", text, "--checkpoint", str(tmp_path / "gliner"), "--types", "drug,disease")
+    assert [json.loads(line)["text"] for line in shown.stdout.splitlines()] == ["gout", "metformin"], shown.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -60,6 +68,7 @@ def test_convert_and_coverage(tmp_path: Path) -> None:
         (("distill", "--config", "nowhere.yaml"), "nowhere.yaml"),
         (("data", "get", "bc5cd"), "bc5cdr"),
         (("evaluate", "nowhere", "nothing.txt"), "nothing.txt"),
+        (("export", "nowhere", "somewhere", "--format", "onnx"), "expected gliner, got onnx"),
         (("tag", "text", "--checkpoint", "nowhere"), "nowhere"),
     ],
 )
