@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from pydantic import Field, model_validator
 from torch import nn
+from torch.nn import functional as F
 
 from kogner_ray.config import Config
 from kogner_ray.kg.sampling import Block
@@ -105,9 +106,11 @@ class TypedAttentionLayer(nn.Module):
         n_targets = block.n_targets
         query_TAD = self._by_head(self.query(states_SH[:n_targets]))
         key_SAD, value_SAD = (self._by_head(part) for part in self.key_value(states_SH).chunk(2, dim=-1))
-        scores_EA = (query_TAD[block.targets] * key_SAD[block.sources]).sum(-1) / math.sqrt(query_TAD.shape[-1])
-        weights_EA = segment_softmax(scores_EA + self.bias_RA[block.relations], block.targets, n_targets)
-        message_EAD = value_SAD[block.sources] + self._by_head(self.offset_RH)[block.relations]
+        scores_EA = (_rows(query_TAD, block.targets) * _rows(key_SAD, block.sources)).sum(-1) / math.sqrt(
+            query_TAD.shape[-1]
+        )
+        weights_EA = segment_softmax(scores_EA + _rows(self.bias_RA, block.relations), block.targets, n_targets)
+        message_EAD = _rows(value_SAD, block.sources) + _rows(self._by_head(self.offset_RH), block.relations)
         message_EAD = message_EAD * weights_EA.unsqueeze(-1)
         summed_TAD = torch.zeros_like(query_TAD).index_add(0, block.targets, message_EAD)
         out: torch.Tensor = self.out(summed_TAD.flatten(1))
@@ -124,7 +127,13 @@ def segment_softmax(scores_EA: torch.Tensor, segments_E: torch.Tensor, n_segment
     peaks = floor.scatter_reduce(0, index_EA, scores_EA.detach(), "amax")
     exponents_EA = (scores_EA - peaks[segments_E]).exp()
     totals = torch.zeros_like(floor).index_add(0, segments_E, exponents_EA)
-    return exponents_EA / totals[segments_E]
+    return exponents_EA / _rows(totals, segments_E)
+
+
+def _rows(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    # as `states[index]`, whose gradient is summed in whatever order the threads come: runs would differ
+    rows: torch.Tensor = F.embedding(index, states.flatten(1)).unflatten(1, states.shape[1:])
+    return rows
 
 
 @torch.no_grad()

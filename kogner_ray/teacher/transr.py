@@ -76,8 +76,9 @@ class TransR(nn.Module):
         rows, where = torch.unique(torch.cat([heads, tails, corruption.entities.flatten()]), return_inverse=True)
         unit = F.normalize(self.entities(rows), dim=-1)
         n = len(heads)
-        h_Bd, t_Bd = unit[where[:n]], unit[where[n : 2 * n]]
-        c_BKd = unit[where[2 * n :]].view(n, -1, unit.shape[1])
+        # not `unit[where]`: its gradient is summed in whatever order the threads come, and runs would differ
+        h_Bd, t_Bd, c_Bd = (F.embedding(part, unit) for part in where.tensor_split([n, 2 * n]))
+        c_BKd = c_Bd.view(n, -1, unit.shape[1])
         at_head_BK1 = corruption.at_head.unsqueeze(-1)
         corrupted_BKd = torch.where(at_head_BK1, c_BKd - t_Bd.unsqueeze(1), h_Bd.unsqueeze(1) - c_BKd)
         scores = self._score_differences(torch.cat([(h_Bd - t_Bd).unsqueeze(1), corrupted_BKd], dim=1), relations)
@@ -106,4 +107,4 @@ class TransR(nn.Module):
         projections = self.projections.unbind(0)
         groups = delta_BXd.split(counts.tolist())
         projected = [group @ projections[r].T for r, group in zip(present.tolist(), groups, strict=True)]
-        return -(torch.cat(projected) + self.relations[relations_B].unsqueeze(1)).square().sum(-1)
+        return -(torch.cat(projected) + F.embedding(relations_B, self.relations).unsqueeze(1)).square().sum(-1)

@@ -10,7 +10,7 @@ import torch
 from kogner_ray.config import make_config
 from kogner_ray.errors import ConfigError, DataError
 from kogner_ray.kg.backend import dgl
-from kogner_ray.kg.sampling import ALL, BlockSampler, whole_graph
+from kogner_ray.kg.sampling import ALL, Block, BlockSampler, whole_graph
 from kogner_ray.kg.tables import KnowledgeGraph
 from kogner_ray.teacher.classification import (
     NodeLabels,
@@ -175,3 +175,22 @@ def _graph(types: list[str], *, edges: list[tuple[int, str, int]] = (), **column
     ends = {"head": [ids[i] for i in heads], "relation": relations, "tail": [ids[i] for i in tails]}
     text = pa.schema([(name, pa.string()) for name in ends])
     return KnowledgeGraph(pa.table(nodes), pa.table(ends, schema=text))
+
+
+def test_gradients_are_the_same_each_time() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sources, targets = (torch.randint(high, (20_000,), generator=generator) for high in (600, 200))
+    block = Block(torch.arange(600), 200, sources, targets, torch.randint(5, (20_000,), generator=generator))
+    features = torch.randn(600, 32, generator=generator)
+    torch.manual_seed(0)
+    config = GraphTransformerConfig(hidden=32, heads=4, layers=1, dropout=0.0)
+    model = GraphTransformer(config, n_features=32, n_relations=5, n_classes=3)
+
+    def gradients() -> list[torch.Tensor]:
+        model.zero_grad()
+        model(features, [block]).square().sum().backward()
+        return [parameter.grad.clone() for parameter in model.parameters()]
+
+    first = gradients()
+    for _ in range(5):
+        assert all(torch.equal(one, other) for one, other in zip(first, gradients(), strict=True))

@@ -158,3 +158,19 @@ def test_candidates_are_of_the_types_seen() -> None:
 def _torchkge_graph(triples: np.ndarray) -> torchkge.KnowledgeGraph:
     frame = pd.DataFrame({"from": triples[:, 0], "to": triples[:, 2], "rel": triples[:, 1]})
     return torchkge.KnowledgeGraph(df=frame, ent2ix={i: i for i in range(N)}, rel2ix={i: i for i in range(R)})
+
+
+def test_gradients_are_the_same_each_time() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ends = torch.randint(300, (6000, 2), generator=generator)
+    triples = torch.stack([ends[:, 0], torch.arange(6000) // 1500, ends[:, 1]], dim=1)
+    corruption = Corruption(torch.randint(300, (6000, 4), generator=generator), torch.rand(6000, 4) < 0.5)
+
+    def gradients() -> list[torch.Tensor]:
+        model = TransR(n_entities=300, n_relations=4)
+        model.score_pairs(triples, corruption).margin_loss(1.0).backward()
+        return [model.entities.weight.grad.to_dense(), model.relations.grad, model.projections.grad]
+
+    first = gradients()
+    for _ in range(5):
+        assert all(torch.equal(one, other) for one, other in zip(first, gradients(), strict=True))
