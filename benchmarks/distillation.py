@@ -111,9 +111,9 @@ def cells(scores: dict[str, Any]) -> list[str]:
 
 
 def spread(values: list[float], *, sign: bool = False) -> str:
-    """Mean and sample standard deviation."""
-    deviation = stdev(values) if len(values) > 1 else 0.0
-    return f"{mean(values):{'+' if sign else ''}.2f} ± {deviation:.2f}"
+    """Mean and, of several, sample standard deviation."""
+    deviation = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{mean(values):{'+' if sign else ''}.2f}{deviation}"
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def data_get(
     from kogner_ray.data import catalog
 
     entry = catalog.find(name)
-    place = catalog.get(name, folder)
+    place = catalog.get(name, folder, progress=True)
     console.print(f"{name}: {place}\nlicence: {entry.licence}\ncitation: {entry.citation}", highlight=False)
 
 

@@ -88,6 +88,13 @@ def build_encoder(config: PretrainedConfig) -> PreTrainedModel:
     return model
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether `device` multiplies bfloat16 matrices in hardware; emulated, they are slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def mean_pool(states_BTD: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
     """Mean of the unmasked token states, (B, D)."""
     mask_BT1 = mask_BT.unsqueeze(-1).to(states_BTD.dtype)

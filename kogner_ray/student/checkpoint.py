@@ -13,7 +13,8 @@ It appears whole or not at all, and needs no network to be read.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 
-from kogner_ray.errors import CheckpointError
+from kogner_ray.errors import CheckpointError, KognerError
 from kogner_ray.kg.embeddings import EntityTable, read_entity_table, write_entity_table
 from kogner_ray.kg.folder import whole_folder
 from kogner_ray.student.kg_head import KGHead
@@ -115,12 +116,19 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{source}: no such folder; expected a checkpoint with student.json and model.safetensors"
         )
-    try:
+    with reading(source, "checkpoint"):
         return _read_parts(source)
-    except CheckpointError:
+
+
+@contextmanager
+def reading(source: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a damaged file of a checkpoint of that kind raises into a `CheckpointError`; ours pass."""
+    try:
+        yield
+    except KognerError:
         raise
     except Exception as error:  # a damaged file fails in as many ways as there are libraries that read one
-        raise CheckpointError(f"{source}: not a complete checkpoint: {error!r}") from error
+        raise CheckpointError(f"{source}: not a complete {kind}: {error!r}") from error
 
 
 def _read_parts(source: Path) -> Checkpoint:

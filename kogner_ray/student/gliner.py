@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, PretrainedConfig
 
 from kogner_ray.encoder import load_encoder_config
-from kogner_ray.errors import CheckpointError, KognerError
+from kogner_ray.errors import CheckpointError
 from kogner_ray.kg.folder import whole_folder
-from kogner_ray.student.checkpoint import Checkpoint, cpu_state, encoder_config
+from kogner_ray.student.checkpoint import Checkpoint, cpu_state, encoder_config, reading
 from kogner_ray.student.model import Student, StudentConfig, empty_student
 
 CONFIG = "gliner_config.json"
@@ -78,12 +78,8 @@ def read_gliner(folder: str | Path) -> Checkpoint:
         EncoderNotFound: the folder does not describe an encoder, and the one that it names is not here.
     """
     source = Path(folder)
-    try:
+    with reading(source, "GLiNER checkpoint"):
         return _read(source)
-    except KognerError:
-        raise
-    except Exception as error:  # a damaged file fails in as many ways as there are libraries that read one
-        raise CheckpointError(f"{source}: not a complete GLiNER checkpoint: {error!r}") from error
 
 
 def _read(source: Path) -> Checkpoint:

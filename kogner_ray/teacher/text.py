@@ -96,13 +96,6 @@ def encode_texts(
     return F.normalize(mean_pool(states_BTD.float(), tokens["attention_mask"]), dim=-1).cpu()
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether `device` multiplies bfloat16 matrices in hardware; emulated, they are slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
 def _distinct(name: str, synonyms: Sequence[str] | None) -> list[str]:
     seen = {name.casefold(): name}
     for synonym in synonyms or ():

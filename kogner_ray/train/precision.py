@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from transformers import PreTrainedModel
 
+from kogner_ray.encoder import has_bf16
+
 Precision = Literal["auto", "bf16", "fp32"]
 
 
@@ -18,13 +20,6 @@ def autocast(precision: Precision, device: torch.device) -> Callable[[], Abstrac
     if precision == "fp32" or (precision == "auto" and not has_bf16(device)):
         return contextlib.nullcontext
     return lambda: torch.autocast(device.type, torch.bfloat16)
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether `device` multiplies bf16 matrices in hardware."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def suit_attention(encoder: PreTrainedModel, device: torch.device) -> None:
