@@ -14,6 +14,7 @@ from rich.table import Table
 
 from kogner_ray.config import Config
 from kogner_ray.data import catalog
+from kogner_ray.data.files import replacing
 from kogner_ray.data.formats import read_documents
 from kogner_ray.data.metrics import Counts, Span, SpanReport, conll_report, score
 from kogner_ray.data.spans import Document
@@ -214,13 +215,8 @@ def _print(evaluation: Evaluation, config: EvaluateConfig, console: Console) -> 
 def _write_json(evaluation: Evaluation, config: EvaluateConfig) -> None:
     assert config.output is not None
     values = {"settings": config.model_dump(mode="json"), **evaluation.as_dict()}
-    partial = config.output.with_name(f".{config.output.name}.partial")
-    try:
-        config.output.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        partial.replace(config.output)
-    except OSError as error:
-        raise DataError(f"cannot be written: {error.strerror or error}", path=config.output) from error
+    with replacing(config.output) as file:
+        file.write(f"{json.dumps(values, indent=2)}\n".encode())
 
 
 def comparison_table(evaluations: Mapping[str, Evaluation], *, title: str = "strict span scores, test split") -> Table:
