@@ -93,6 +93,8 @@ def test_a_long_text_loses_nothing(tagger: Tagger, before: int) -> None:
     assert pairs(entities) == alone
     assert all(long.text[e.start : e.end] == e.text for e in entities)
     assert [(e.start, e.end) for e in entities] == [(e.start, e.end) for e in long.entities]
+    twice = tagger.tag(long.text, multi_label=True)  # nothing here merges what two windows find
+    assert len({(e.start, e.end, e.type) for e in twice}) == len(twice)
 
 
 @settings(max_examples=60, deadline=None)
