@@ -38,7 +38,7 @@ console = Console(width=None if sys.stdout.isatty() else 160)
 @app.command()
 def distill(config: ConfigFile = None, set_: Overrides = None) -> None:
     """Train a student with a KG and evaluate it; without a config, the embedded KG and corpus."""
-    from kogner_ray.train.cluster import start_ray
+    from kogner_ray.cluster import start_ray
     from kogner_ray.train.distill import DistillConfig
     from kogner_ray.train.distill import distill as run
     from kogner_ray.train.show import show_report
@@ -176,7 +176,7 @@ def kg_coverage(
 def main() -> None:
     """Entry point: errors of the user's making are one line and exit code 1."""
     if any(command in sys.argv for command in ("distill", "train-teacher")) and "--help" not in sys.argv:
-        from kogner_ray.train.cluster import with_process_settings
+        from kogner_ray.cluster import with_process_settings
 
         with_process_settings()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
