@@ -116,7 +116,7 @@ def test_bom_and_crlf_change_nothing(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FORMAT_NAMES)
 def test_gzip_is_seen_through_and_its_damage_named(name: str, tmp_path: Path) -> None:
     packed, path = gzip.compress(_whole(name, tmp_path)), tmp_path / "x.gz"
-    if FORMATS[name].gzip:
+    if FORMATS[name].packs:
         path.write_bytes(packed)
         assert len(list(read_documents(path, name))) == 3
     path.write_bytes(packed[: len(packed) // 2])

@@ -13,10 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from kogner_ray.data.files import encoded, placed, read_lines, replacing
+from kogner_ray.data.files import attempted, encoded, placed, read_lines, replacing
 from kogner_ray.data.formats.concepts import join_concepts, split_concepts
+from kogner_ray.data.sources import Source
 from kogner_ray.data.spans import Document, Entity, Passage, Relation
 from kogner_ray.errors import DataError, UnsupportedAnnotation, quoted
 
@@ -26,33 +28,63 @@ _PARTS, _SEPARATOR, _NOTE = "individual_mentions", "concept_separator", "note"
 _EXPECTED = "expected `id|t|title`, `id|a|abstract`, a mention (6 tab-separated columns) or a relation (4)"
 _BREAKS = str.maketrans("\n\r\t", "   ")
 
+_Line = tuple[int, "str | DataError"]
 
-def read(path: Path) -> Iterator[Document]:
+
+def read(path: Path | Source) -> Iterator[Document | DataError]:
     """Documents of a PubTator file.
 
+    A document comes as a `DataError` that names the line, when it has a line of no known kind or of another document,
+    offsets outside the text, or a mention that is not the text at its offsets.
+
     Raises:
-        DataError: a line of no known kind, a line of another document, offsets outside the text, or a mention that is
-            not the text at its offsets; names the line.
+        DataError: the rest of the file cannot be read.
     """
-    block: _Block | None = None
+    for lines in _blocks(path):
+        yield attempted(partial(_document, lines, path), path)
+
+
+def _blocks(path: Path | Source) -> Iterator[list[_Line]]:
+    """The lines of each document: up to the next title, or over a blank line to a line of another document."""
+    block: list[_Line] = []
+    name, parted = None, False
     for number, line in read_lines(path):
-        if not line.strip():
+        if not isinstance(line, DataError) and not line.strip():
+            parted = True
             continue
+        own, is_title = _name(line)
+        if block and (is_title or (parted and own != name)):
+            yield block
+            block, name = [], None
+        block.append((number, line))
+        name, parted = name or own, False
+    if block:
+        yield block
+
+
+def _name(line: str | DataError) -> tuple[str | None, bool]:
+    """The document that a line says it is of, if it does, and whether it is a title."""
+    if isinstance(line, DataError):
+        return None, False
+    found = _TEXT_LINE.fullmatch(line)
+    return (found[1], found[2] == "t") if found else (line.partition("\t")[0], False)
+
+
+def _document(lines: list[_Line], path: Path | Source) -> Document:
+    block: _Block | None = None
+    for number, line in lines:
+        if isinstance(line, DataError):
+            raise line
         found = _TEXT_LINE.fullmatch(line)
-        if found and found[2] == "t":
-            if block is not None:
-                yield block.document()
-            block = _Block(found[1], found[3])
-            continue
         with placed(path, number):
             if block is None:
-                raise DataError(f"expected `id|t|title` first, got {quoted(line)}")
-            if found:
+                block = _Block.of_title(line)
+            elif found:
                 block.add_abstract(found[1], found[3])
             else:
                 block.add_columns(line.split("\t"))
-    if block is not None:
-        yield block.document()
+    assert block is not None
+    return block.document()
 
 
 def write(documents: Iterable[Document], path: Path) -> None:
@@ -92,6 +124,13 @@ class _Block:
     abstract: str | None = None
     entities: list[Entity] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
+
+    @classmethod
+    def of_title(cls, line: str) -> _Block:
+        found = _TEXT_LINE.fullmatch(line)
+        if not found or found[2] != "t":
+            raise DataError(f"expected `id|t|title` first, got {quoted(line)}")
+        return cls(found[1], found[3])
 
     @property
     def text(self) -> str:
