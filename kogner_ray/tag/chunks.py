@@ -1,14 +1,16 @@
 """Inputs cut into chunks: the rows of the Ray Dataset.
 
-A chunk is a piece of an input that depends on the input and the settings alone, and one row of the Dataset, which Ray can
-put into blocks of any size without changing it. Reading is a stream of chunks an input, a few of them in memory.
+A chunk is a piece of an input that depends on the input and the settings alone, and one row of the Dataset, which Ray
+can put into blocks of any size without changing it. Reading is a stream of chunks an input, a few of them in memory.
 """
 
 from __future__ import annotations
 
+import errno
 import pickle
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -21,7 +23,10 @@ from kogner_ray.config import Config
 from kogner_ray.data.formats.registry import read_records
 from kogner_ray.data.sources import Position, Source
 from kogner_ray.data.spans import Document
-from kogner_ray.errors import DataError
+from kogner_ray.errors import DataError, UnreadableRest
+
+_FAULTS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNRESET}
+_REMOTE_FAULT = re.compile("AWS Error|google::cloud|[Cc]onnection|[Tt]imed? ?out")  # pyarrow gives them no number
 
 ROW = pa.schema([("input", pa.string()), ("chunk", pa.int64()), ("payload", pa.large_binary())])
 """A chunk; or, without a payload, the end of an input, `chunk` being the number of its chunks."""
@@ -87,15 +92,18 @@ class Pending:
 def cut_chunks(
     records: Iterable[Document | DataError], config: ChunkConfig, position: Callable[[], int] = lambda: 0
 ) -> Iterator[Chunk]:
-    """Records in chunks; an error that ends the reading is the last record.
+    """Records in chunks.
 
     Args:
         records: documents, and an error in place of each that cannot be read.
         config: when a chunk is full.
         position: bytes of the input read so far.
+
+    Raises:
+        DataError: the storage of the input does not answer any more.
     """
     chunk, characters, before = Chunk(0), 0, 0
-    for number, record in enumerate(_to_the_end(records)):
+    for number, record in enumerate(_within_reach(records)):
         if isinstance(record, Document):
             chunk.documents.append((number, record))
             characters += len(record.text)
@@ -110,13 +118,16 @@ def cut_chunks(
         yield chunk
 
 
-def _to_the_end(records: Iterable[Document | DataError]) -> Iterator[Document | DataError]:
-    try:
-        yield from records
-    except DataError as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
-            raise  # storage that is out of reach is no fault of a document: the run stops, and can go on later
-        yield error
+def _within_reach(records: Iterable[Document | DataError]) -> Iterator[Document | DataError]:
+    """`records`; where they end because the storage does not answer, no document is at fault, and the run stops."""
+    for record in records:
+        if isinstance(record, UnreadableRest) and _is_storage_fault(record.__cause__):
+            raise DataError(f"{record.message}; run again to go on", path=record.path, line=record.line)
+        yield record
+
+
+def _is_storage_fault(cause: BaseException | None) -> bool:
+    return isinstance(cause, OSError) and (cause.errno in _FAULTS or _REMOTE_FAULT.search(str(cause)) is not None)
 
 
 class ChunkDatasource(Datasource):  # type: ignore[misc]
@@ -149,7 +160,7 @@ def _rows(pending: Pending, format: str | None, config: ChunkConfig) -> Iterator
     # `done` must come from the driver: were it listed here, a task that Ray runs again would skip other chunks, and Ray
     # would take the n-th row of the second run for the n-th of the first
     name, position, n_chunks = pending.source.name, Position(), 0
-    records = read_records(replace(pending.source, position=position), format)
+    records = read_records(pending.source, format, position=position)
     for chunk in cut_chunks(records, config, lambda: position.n_bytes):
         n_chunks = chunk.number + 1
         if chunk.number not in pending.done:

@@ -39,7 +39,7 @@ class Finished:
     """An input that is done.
 
     Attributes:
-        sha256: of the input.
+        sha256: of the input; empty when it could not be opened.
         counts: its amounts.
         files: file of the output folder -> its sha256.
         conversions: format -> what became of it.
@@ -98,18 +98,25 @@ def chunk_counts(output: OutputFolder, name: str, number: int) -> Counts:
 def _merge(output: OutputFolder, source: Source, n_chunks: int) -> None:
     name = source.name
     counts = reduce(add, (chunk_counts(output, name, number) for number in range(n_chunks)), Counts())
-    footer = counts_metadata(counts) | {_INPUT_SHA256: _unchanged_sha256(source).encode()}
+    footer = counts_metadata(counts) | {_INPUT_SHA256: _unchanged_sha256(source, counts).encode()}
     if counts.failures:
-        _write(output, failures_file(name), FAILURES.with_metadata(footer), _chunks(output, name, n_chunks, failures_of))
+        _write(
+            output, failures_file(name), FAILURES.with_metadata(footer), _chunks(output, name, n_chunks, failures_of)
+        )
     _write(output, documents_file(name), DOCUMENTS.with_metadata(footer), _chunks(output, name, n_chunks, documents_of))
 
 
-def _unchanged_sha256(source: Source) -> str:
-    digest = source.sha256()
-    filesystem, path = source.filesystem()
-    info = filesystem.get_file_info(path)
+def _unchanged_sha256(source: Source, counts: Counts) -> str:
+    try:
+        digest = source.sha256()
+        filesystem, path = source.filesystem()
+        info = filesystem.get_file_info(path)
+    except OSError as error:
+        if not counts.documents:
+            return ""  # it could not be opened in the first place, and is among the failures
+        raise DataError(f"cannot be read any more: {error}", path=source.uri) from error
     if info.size != source.size or (source.modified is not None and info.mtime_ns != source.modified):
-        raise DataError("changed while it was tagged; give it to another output folder", path=source.uri)
+        raise DataError("changed while it was tagged; tag it into another output", path=source.uri)
     return digest
 
 

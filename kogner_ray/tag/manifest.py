@@ -74,7 +74,13 @@ class Manifest:
             name: claimed | ({} if name not in self.done else self.done[name].as_dict())
             for name, claimed in self.claim["inputs"].items()
         }
-        values = {"status": status, **self.claim, "inputs": inputs, "totals": self.counts.as_dict(), **code_provenance()}
+        values = {
+            "status": status,
+            **self.claim,
+            "inputs": inputs,
+            "totals": self.counts.as_dict(),
+            **code_provenance(),
+        }
         self.output.write_text(MANIFEST, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 

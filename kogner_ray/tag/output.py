@@ -1,10 +1,10 @@
 """The output folder, on a disk that all nodes share or on an object store; its files appear whole or not at all.
 
-    manifest.json                 who claimed the folder, and what is done
-    documents/INPUT.parquet       an input's tagged documents; that it is there means that the input is done
-    failures/INPUT.parquet        an input's other documents, each with its reason, when there are any
-    jsonl/INPUT.jsonl ...         converted from documents/, when asked for
-    .chunks/HASH/00000012.parquet pieces of inputs that are not done
+manifest.json                 who claimed the folder, and what is done
+documents/INPUT.parquet       an input's tagged documents; that it is there means that the input is done
+failures/INPUT.parquet        an input's other documents, each with its reason, when there are any
+jsonl/INPUT.jsonl ...         converted from documents/, when asked for
+.chunks/HASH/00000012.parquet pieces of inputs that are not done
 """
 
 from __future__ import annotations
@@ -119,16 +119,15 @@ class OutputFolder:
         Raises:
             OutputError: the file cannot be written.
         """
-        with self._explained(name):
-            with tempfile.TemporaryDirectory(dir=self._scratch()) as folder:
-                path = Path(folder) / name.rpartition("/")[2]
-                yield path
-                if self._local:
-                    target = Path(self._path(name))
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    _synced(path).replace(target)
-                else:
-                    self._upload(path, name)
+        with self._explained(name), tempfile.TemporaryDirectory(dir=self._scratch()) as folder:
+            path = Path(folder) / name.rpartition("/")[2]
+            yield path
+            if self._local:
+                target = Path(self._path(name))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _synced(path).replace(target)
+            else:
+                self._upload(path, name)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small file."""

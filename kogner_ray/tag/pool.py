@@ -68,7 +68,7 @@ def tagged(
     dataset = ray.data.read_datasource(
         ChunkDatasource(pending, format, chunks),
         override_num_blocks=len(pending),
-        ray_remote_args={"num_cpus": _READER_CPUS},
+        num_cpus=_READER_CPUS,
     ).map_batches(
         TagWorker,
         fn_constructor_args=(tagging, output),

@@ -62,9 +62,10 @@ class TagProgress:
         documents = sum(counts.documents for _, counts, _ in self._lately) / seconds
         words = sum(counts.words for _, counts, _ in self._lately) / seconds
         workers = len({worker for _, _, worker in self._lately})
+        share = self._counts.n_bytes / self._n_bytes
         return (
             f"{self._counts.documents:,} documents, {documents:,.1f}/s, {words:,.0f} words/s, "
-            f"{self._counts.failures:,} failures, {workers} actors, {self._counts.n_bytes / self._n_bytes:.1%} of the input"
+            f"{self._counts.failures:,} failures, {workers} actors, {share:.1%} of the input"
         )
 
     def _remaining(self) -> str:

@@ -116,9 +116,7 @@ def counts_metadata(counts: Counts) -> dict[bytes, bytes]:
 
 
 def _failures_table(failures: Sequence[Failure]) -> pa.Table:
-    rows = [
-        {"record": f.record, "id": _clean(f.id), "line": f.line, "reason": _clean(f.reason)} for f in failures
-    ]
+    rows = [{"record": f.record, "id": _clean(f.id), "line": f.line, "reason": _clean(f.reason)} for f in failures]
     return pa.Table.from_pylist(rows, schema=CHUNK)
 
 
