@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or one to skip, with which pzstd begins
-_ZSTD_BUFFER = 1 << 14
+_ZSTD_BUFFER = 1 << 10  # small, because as much is lost before the place where a stream is cut off
 _ZSTD_DAMAGE = re.compile("ZSTD |Truncated compressed stream")  # pyarrow raises a plain OSError
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -84,7 +84,6 @@ def _unpacked(file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
     if magic.startswith(_GZIP):
         return cast(AbstractContextManager[IO[bytes]], gzip.open(file))
     if _ZSTD.match(magic):
-        # a small buffer: what it holds when the stream turns out to be damaged is lost
         unpacked = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
         return cast(AbstractContextManager[IO[bytes]], io.BufferedReader(unpacked, _ZSTD_BUFFER))
     return nullcontext(file)
