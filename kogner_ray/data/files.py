@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import os
 import re
@@ -30,13 +29,9 @@ _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: Path | Source) -> str:
     """Hex digest of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return (path if isinstance(path, Source) else Source.of(path)).sha256()
 
 
 @contextmanager
