@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any, Union, cast
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.fs
@@ -28,8 +28,6 @@ import pyarrow.fs
 from kogner_ray.data.formats.endings import ENDINGS, known_format
 from kogner_ray.data.listing import URI, Found, filesystem_of, listed
 from kogner_ray.errors import DataError
-
-PathOrPaths = Union[str, PathLike[str], "Source", Iterable[Union[str, PathLike[str], "Source"]]]
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\udc80-\udcff]")  # the last are a local name's bytes that are not UTF-8
 _LONGEST_PART = 200  # bytes; file systems end at 255, and what is made of an input is named after it
@@ -123,6 +121,9 @@ class Source:
 
     def _noting(self, file: Any) -> IO[bytes]:
         return io.BufferedReader(_NotingReader(file, self.position or Position()), _BLOCK)
+
+
+PathOrPaths = str | PathLike[str] | Source | Iterable[str | PathLike[str] | Source]
 
 
 class _NotingReader(io.RawIOBase):

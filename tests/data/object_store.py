@@ -24,12 +24,12 @@ def s3_server() -> Iterator[str]:
     server.stop()
 
 
-def put(bucket: str, objects: dict[str, bytes]) -> None:
-    """Fill a new bucket."""
+def put(bucket: str, objects: dict[str, bytes], *, acl: str = "private") -> None:
+    """Fill a new bucket; with the ACL `public-read` for processes without credentials."""
     client: Any = _client()
     client.create_bucket(Bucket=bucket)
     for key, data in objects.items():
-        client.put_object(Bucket=bucket, Key=key, Body=data)
+        client.put_object(Bucket=bucket, Key=key, Body=data, ACL=acl)
 
 
 def _client() -> Any:

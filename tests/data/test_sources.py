@@ -19,7 +19,7 @@ from object_store import put, s3_server
 from kogner_ray.data.formats import FORMATS, read_documents, read_records, write_documents
 from kogner_ray.data.sources import Position, Source, find_sources
 from kogner_ray.data.spans import Document, Entity
-from kogner_ray.errors import DataError
+from kogner_ray.errors import DataError, UnreadableRest
 
 _LINE = b'{"id": "1", "text": "abc"}\n'
 _DOCUMENTS = [Document(f"d{i}", f"aspirin {i} helps", (Entity(0, 7, "Chemical"),)) for i in range(30)]
@@ -38,7 +38,7 @@ _FOUND = ["a.jsonl", "sub/b.jsonl.gz", "sub/deep/c.TSV.zst", "z [1].txt"]
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     with s3_server() as address:
-        put("corpora", {f"in/{key}": _LINE for key in _KEYS} | {"in/folder/": b""})
+        put("corpora", {f"in/{key}": _LINE for key in _KEYS} | {"in/folder/": b"", "odd//a.jsonl": _LINE})
         yield address
 
 
@@ -182,11 +182,11 @@ def test_every_format_reads_from_s3(name: str, server: str, tmp_path: Path) -> N
     assert [str(r).replace(str(path), "") for r in local] == [str(r).replace(cut.uri, "") for r in remote]
 
 
-def test_an_object_that_vanished(server: str) -> None:
-    gone = Source("s3://corpora/gone.jsonl", "gone.jsonl", 1)
-    [error] = read_records(gone)
-    assert isinstance(error, DataError)
-    assert str(error).startswith("s3://corpora/gone.jsonl: cannot be read: ")
+@pytest.mark.parametrize(("key", "why"), [("gone.jsonl", "cannot be read: "), ("odd//a.jsonl", "cannot be opened: ")])
+def test_an_object_that_cannot_be_opened(server: str, key: str, why: str) -> None:
+    [error] = read_records(Source(f"s3://corpora/{key}", "a.jsonl", 1))
+    assert isinstance(error, UnreadableRest)
+    assert str(error).startswith(f"s3://corpora/{key}: {why}")
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress], ids=["gzip", "zstd"])
