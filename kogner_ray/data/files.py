@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import os
 import re
@@ -24,19 +23,15 @@ T = TypeVar("T")
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame, or one to skip, with which pzstd begins
-_ZSTD_BUFFER = 1 << 14
+_ZSTD_BUFFER = 1 << 10  # small, because as much is lost before the place where a stream is cut off
 _ZSTD_DAMAGE = re.compile("ZSTD |Truncated compressed stream")  # pyarrow raises a plain OSError
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: Path | Source) -> str:
     """Hex digest of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return (path if isinstance(path, Source) else Source.of(path)).sha256()
 
 
 @contextmanager
@@ -84,7 +79,6 @@ def _unpacked(file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
     if magic.startswith(_GZIP):
         return cast(AbstractContextManager[IO[bytes]], gzip.open(file))
     if _ZSTD.match(magic):
-        # a small buffer: what it holds when the stream turns out to be damaged is lost
         unpacked = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
         return cast(AbstractContextManager[IO[bytes]], io.BufferedReader(unpacked, _ZSTD_BUFFER))
     return nullcontext(file)

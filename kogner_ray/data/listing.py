@@ -43,7 +43,7 @@ def listed(path: str | PathLike[str], formats: Iterable[str]) -> list[Found]:
     if uri is None:
         found = _local(Path(path).absolute(), known, shown=path)
     elif uri["base"].startswith("file://"):
-        found = _local(Path(filesystem_of(str(path))[1]), known, shown=path)
+        found = _local(Path(unquote(uri["base"].removeprefix("file://"))).absolute(), known, shown=path)
     else:
         found = _remote(uri["base"].rstrip("/"), uri["query"] or "", known)
     return sorted(found, key=lambda file: file.relative.split("/"))

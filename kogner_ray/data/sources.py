@@ -22,12 +22,12 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any, cast
 
+import pyarrow as pa
 import pyarrow.fs
 
 from kogner_ray.data.formats.endings import ENDINGS, known_format
 from kogner_ray.data.listing import URI, Found, filesystem_of, listed
-
-PathOrPaths = str | PathLike[str] | Iterable[str | PathLike[str]]
+from kogner_ray.errors import DataError
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\udc80-\udcff]")  # the last are a local name's bytes that are not UTF-8
 _LONGEST_PART = 200  # bytes; file systems end at 255, and what is made of an input is named after it
@@ -96,13 +96,16 @@ class Source:
         """Open for reading, with random access; notes in `position` how far it was read.
 
         Raises:
-            DataError: no file system of pyarrow's knows the uri.
+            DataError: pyarrow does not take the uri.
             OSError: it cannot be opened.
         """
         if self.local:
             return self._noting(self.local.open("rb", buffering=0))
         filesystem, path = self.filesystem()
-        return self._noting(filesystem.open_input_file(path))
+        try:
+            return self._noting(filesystem.open_input_file(path))
+        except pa.ArrowException as error:  # a key that pyarrow does not take, such as one with "//"
+            raise DataError(f"cannot be opened: {error}", path=self) from error
 
     def sha256(self) -> str:
         """Hex digest of its bytes.
@@ -118,6 +121,9 @@ class Source:
 
     def _noting(self, file: Any) -> IO[bytes]:
         return io.BufferedReader(_NotingReader(file, self.position or Position()), _BLOCK)
+
+
+PathOrPaths = str | PathLike[str] | Source | Iterable[str | PathLike[str] | Source]
 
 
 class _NotingReader(io.RawIOBase):
@@ -153,20 +159,24 @@ def find_sources(paths: PathOrPaths, *, format: str | None = None) -> list[Sourc
     """The input files that `paths` stand for: in the order given, those of a folder or glob sorted, none twice.
 
     Args:
-        paths: files, folders or globs, local or as URIs; of a folder, all files below it whose ending belongs to a
-            format, without hidden ones.
+        paths: files, folders or globs, local or as URIs, or sources; of a folder, all files below it whose ending
+            belongs to a format, without hidden ones.
         format: take from folders only the files with an ending of this format (if it has endings of its own).
 
     Raises:
         DataError: nothing found, no such bucket, no access to it, or a URI of no known kind.
     """
     formats = ENDINGS if format is None or not ENDINGS[known_format(format)] else (format,)
-    several = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
+    several = [paths] if isinstance(paths, (str, PathLike, Source)) else list(paths)
     found: dict[str, Found] = {}
     for path in several:
-        for file in listed(path, formats):
+        for file in [_found(path)] if isinstance(path, Source) else listed(path, formats):
             found.setdefault(file.uri, file)
     return _named(list(found.values()))
+
+
+def _found(source: Source) -> Found:
+    return Found(source.uri, source.name, source.size, source.modified)
 
 
 def _named(files: list[Found]) -> list[Source]:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kogner_ray.data.formats import FORMATS, read_documents, write_documents
+from kogner_ray.data.formats import FORMATS, read_documents, read_records, write_documents
 from kogner_ray.data.formats.registry import detect
 from kogner_ray.data.spans import Document, Entity
-from kogner_ray.errors import DataError
+from kogner_ray.errors import DataError, UnreadableRest
 
 FORMAT_NAMES = sorted(FORMATS)
 _DOCUMENTS = [
@@ -57,10 +57,14 @@ def test_damaged_files_raise_nothing_but_data_errors(whole: tuple[str, bytes, Pa
     @given(st.integers(0, len(good) - 1), st.integers(0, 12), st.binary(max_size=6))
     def check(at: int, n_lost: int, new: bytes) -> None:
         path.write_bytes(good[:at] + new + good[at + n_lost :])
+        errors = [record for record in read_records(path, name) if isinstance(record, DataError)]
+        assert not any(isinstance(error, UnreadableRest) for error in errors[:-1])
         try:
             list(read_documents(path, name))
+            assert errors == []
         except DataError as error:
             assert str(path) in str(error)
+            assert errors[0].message.startswith(error.message)
 
     check()
 

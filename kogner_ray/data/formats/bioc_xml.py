@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from bioc import BioCCollection, biocxml
 from lxml import etree
@@ -28,7 +29,7 @@ def read(path: Path | Source) -> Iterator[Document | DataError]:
     """
     with open_binary(path) as file:
         elements = etree.iterparse(
-            file, events=("start", "end"), resolve_entities=False, no_network=True, huge_tree=True
+            _Pieces(file), events=("start", "end"), resolve_entities=False, no_network=True, huge_tree=True
         )
         try:
             for index, (event, element) in enumerate(elements):
@@ -39,6 +40,16 @@ def read(path: Path | Source) -> Iterator[Document | DataError]:
                     element.clear()  # keeps memory at one document
         except etree.XMLSyntaxError as error:
             raise DataError(f"not well-formed XML: {error.msg}", path=path, line=error.lineno or None) from error
+
+
+class _Pieces:
+    """A file that gives what it has: of a stream that is cut off, a whole block would be lost."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = cast(BufferedReader, file)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read1(size)
 
 
 def write(documents: Iterable[Document], path: Path) -> None:

@@ -23,6 +23,7 @@ from kogner_ray.data.spans import Document, Entity, Passage, Relation
 from kogner_ray.errors import DataError, UnsupportedAnnotation, quoted
 
 _TEXT_LINE = re.compile(r"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
+_OWNER = re.compile(r"([^|\t]+)(\|t\|)?")  # the document that a line says it is of, and whether it is its title
 _OTHER_SEPARATOR = re.compile(r"[,;+]")
 _PARTS, _SEPARATOR, _NOTE = "individual_mentions", "concept_separator", "note"
 _EXPECTED = "expected `id|t|title`, `id|a|abstract`, a mention (6 tab-separated columns) or a relation (4)"
@@ -52,7 +53,8 @@ def _blocks(path: Path | Source) -> Iterator[list[_Line]]:
         if not isinstance(line, DataError) and not line.strip():
             parted = True
             continue
-        own, is_title = _name(line)
+        found = None if isinstance(line, DataError) else _OWNER.match(line)
+        own, is_title = (found[1], bool(found[2])) if found else (None, False)
         if block and (is_title or (parted and own != name)):
             yield block
             block, name = [], None
@@ -62,28 +64,11 @@ def _blocks(path: Path | Source) -> Iterator[list[_Line]]:
         yield block
 
 
-def _name(line: str | DataError) -> tuple[str | None, bool]:
-    """The document that a line says it is of, if it does, and whether it is a title."""
-    if isinstance(line, DataError):
-        return None, False
-    found = _TEXT_LINE.fullmatch(line)
-    return (found[1], found[2] == "t") if found else (line.partition("\t")[0], False)
-
-
 def _document(lines: list[_Line], path: Path | Source) -> Document:
-    block: _Block | None = None
+    block = _Block()
     for number, line in lines:
-        if isinstance(line, DataError):
-            raise line
-        found = _TEXT_LINE.fullmatch(line)
         with placed(path, number):
-            if block is None:
-                block = _Block.of_title(line)
-            elif found:
-                block.add_abstract(found[1], found[3])
-            else:
-                block.add_columns(line.split("\t"))
-    assert block is not None
+            block.add(line)
     return block.document()
 
 
@@ -119,18 +104,24 @@ def simplify(document: Document) -> Document:
 class _Block:
     """The lines of one document so far."""
 
-    id: str
-    title: str
+    id: str = ""
+    title: str = ""
     abstract: str | None = None
     entities: list[Entity] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
 
-    @classmethod
-    def of_title(cls, line: str) -> _Block:
+    def add(self, line: str | DataError) -> None:
+        if isinstance(line, DataError):
+            raise line
         found = _TEXT_LINE.fullmatch(line)
-        if not found or found[2] != "t":
-            raise DataError(f"expected `id|t|title` first, got {quoted(line)}")
-        return cls(found[1], found[3])
+        if not self.id:
+            if not found or found[2] != "t":
+                raise DataError(f"expected `id|t|title` first, got {quoted(line)}")
+            self.id, self.title = found[1], found[3]
+        elif found:
+            self.add_abstract(found[1], found[3])
+        else:
+            self.add_columns(line.split("\t"))
 
     @property
     def text(self) -> str:
