@@ -29,6 +29,7 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="YAML fi
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting: --set train.epochs=3 (repeatable).")
 ]
+_COMPUTING = {"distill", "train-teacher", "tag"}
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 # Tables that go into a file or a pipe are not squeezed into 80 columns.
@@ -73,25 +74,74 @@ def evaluate(
     from kogner_ray.evaluate import EvaluateConfig, run_evaluation
 
     values = {"checkpoint": checkpoint, "corpus": corpus, "split": split, "format": format, "nested": nested}
-    values |= {"types": types.split(",") if types else None, "threshold": threshold, "conll": conll, "output": output}
+    values |= {
+        "types": types.split(",") if types else None,
+        "threshold": threshold,
+        "conll": conll,
+        "output": output or None,
+    }
     run_evaluation(EvaluateConfig.model_validate(values), console)
 
 
 @app.command()
 def tag(
-    text: Annotated[str, typer.Argument(help="Text to tag, or - to read it from stdin.")],
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.")],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="One text, or - for stdin; or inputs and an output folder: IN... OUT.")
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Checkpoint folder.")] = None,
     types: Annotated[str | None, typer.Option(help="Comma-separated types; the checkpoint's by default.")] = None,
-    threshold: Annotated[float, typer.Option(help="Probability that a span must exceed.")] = 0.5,
+    threshold: Annotated[float | None, typer.Option(help="Probability that a span must exceed; 0.5.")] = None,
     nested: Annotated[bool, typer.Option(help="Keep entities within entities.")] = False,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or int8.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the inputs; guessed by default.")] = None,
+    to: Annotated[str | None, typer.Option(help="Also write: jsonl,pubtator,bioc_xml,bioc_json.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Actors at most; by default one a CPU.")] = None,
+    max_failures: Annotated[float | None, typer.Option(help="Share of documents that may fail; 0.5.")] = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
 ) -> None:
-    """Tag one text and print its entities as JSON lines."""
+    """Tag one text and print its entities as JSON lines; or tag a corpus: files, folders, globs, here or on s3://.
+
+    A corpus that was interrupted goes on when the same command is given again.
+    """
+    if inputs and len(inputs) == 1 and config is None:
+        _tag_text(inputs[0], checkpoint, types, threshold=threshold, nested=nested)
+        return
+    *sources, output = inputs or [""]
+    given: dict[str, Any] = {
+        "inputs": sources or None,
+        "output": output,
+        "checkpoint": checkpoint,
+        "types": types and types.split(","),
+    }
+    given |= {"threshold": threshold, "nested": nested or None, "precision": precision, "format": format}
+    given |= {"to": to and to.split(","), "workers.max": workers, "max_failures": max_failures}
+    _tag_corpus(config, [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None], set_ or [])
+
+
+def _tag_text(text: str, checkpoint: str | None, types: str | None, *, threshold: float | None, nested: bool) -> None:
     from kogner_ray.tagger import Tagger
 
+    if checkpoint is None:
+        raise ConfigError("--checkpoint: expected a checkpoint folder")
     source = sys.stdin.read() if text == "-" else text
     wanted = types.split(",") if types else None
-    for entity in Tagger.load(checkpoint).tag(source, wanted, threshold=threshold, nested=nested):
+    limit = 0.5 if threshold is None else threshold
+    for entity in Tagger.load(checkpoint).tag(source, wanted, threshold=limit, nested=nested):
         sys.stdout.write(json.dumps(asdict(entity), ensure_ascii=False) + "\n")
+
+
+def _tag_corpus(config: Path | None, given: list[str], overrides: list[str]) -> None:
+    from kogner_ray.tag.corpus import TagConfig, tag_corpus
+
+    report = tag_corpus(_load(TagConfig, config, [*given, *overrides]))
+    for file, reason in report.refused.items():
+        console.print(f"[yellow]not converted:[/yellow] {file}: {reason}", highlight=False, soft_wrap=True)
+    table = Table("inputs", *report.counts.as_dict(), "seconds")
+    numbers = [report.n_inputs, *report.counts.as_dict().values(), round(report.seconds)]
+    table.add_row(*(f"{number:,}" for number in numbers))
+    console.print(table)
+    console.print(f"output: {report.output}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -175,7 +225,7 @@ def kg_coverage(
 
 def main() -> None:
     """Entry point: errors of the user's making are one line and exit code 1."""
-    if any(command in sys.argv for command in ("distill", "train-teacher")) and "--help" not in sys.argv:
+    if _COMPUTING & set(sys.argv[1:2]) and "--help" not in sys.argv:
         from kogner_ray.cluster import with_process_settings
 
         with_process_settings()

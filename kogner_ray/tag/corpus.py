@@ -99,8 +99,8 @@ def tag_corpus(config: TagConfig) -> TagReport:
         manifest.write("stopped")
         raise
     if todo or manifest.status != "complete":
-        output.delete_folder(CHUNKS)
         manifest.write("complete")
+    output.delete_folder(CHUNKS)
     return TagReport(config.output, len(sources), manifest.counts, manifest.refused, time.monotonic() - start)
 
 

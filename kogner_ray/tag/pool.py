@@ -7,18 +7,19 @@ import pickle
 from collections.abc import Iterator, Sequence
 
 import ray.data
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from ray.data import ActorPoolStrategy
 from typing_extensions import Self
 
 from kogner_ray.config import Config
+from kogner_ray.tag.attempts import Attempts
 from kogner_ray.tag.chunks import ChunkConfig, ChunkDatasource, Pending
 from kogner_ray.tag.output import OutputFolder
 from kogner_ray.tag.worker import Result, Tagging, TagWorker
 
 _READER_CPUS = 0.1  # reading takes a few percent of what tagging takes
 _BLOCK = 1  # bytes: a chunk is a block of its own, so that an actor is handed one at a time
-_RETRIES = 20
+_NO_PROGRESS_S = 1800  # one document of many megabytes can take its actor minutes
 
 
 class PoolConfig(Config):
@@ -29,14 +30,12 @@ class PoolConfig(Config):
         max: as many when there is work for them; by default one for `threads` of the cluster's CPUs, or for each GPU.
         threads: of torch, in each of them; also the CPUs that Ray reserves for it.
         gpus: of each of them, may be a fraction; 0 tags on the CPU.
-        kills: how often a chunk is begun again whose actor died, until the run stops.
     """
 
     min: PositiveInt = 1
     max: PositiveInt | None = None
     threads: PositiveInt = 1
     gpus: float = Field(0, ge=0)
-    kills: NonNegativeInt = _RETRIES
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -71,16 +70,16 @@ def tagged(
         num_cpus=_READER_CPUS,
     ).map_batches(
         TagWorker,
-        fn_constructor_args=(tagging, output),
+        fn_constructor_args=(tagging, output, Attempts.start()),
         fn_constructor_kwargs={"threads": pool.threads},
         batch_size=1,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(min_size=pool.min, max_size=pool.most()),
         num_cpus=pool.threads,
         num_gpus=pool.gpus,
-        max_task_retries=pool.kills,
     )
     dataset.context.target_max_block_size = _BLOCK
+    dataset.context.execution_no_progress_timeout_s = _NO_PROGRESS_S
     # in order, the chunks of the second input would pile up until the first one ends
     dataset.context.execution_options.preserve_order = False
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):

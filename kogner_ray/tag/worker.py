@@ -17,6 +17,7 @@ from pydantic import Field
 from kogner_ray.config import Config
 from kogner_ray.data.spans import Entity
 from kogner_ray.errors import ConfigError, KognerError
+from kogner_ray.tag.attempts import Attempts
 from kogner_ray.tag.chunks import Chunk, Failure, Numbered
 from kogner_ray.tag.counts import Counts
 from kogner_ray.tag.output import OutputFolder
@@ -70,10 +71,10 @@ class Result:
 class TagWorker:
     """Loads the Tagger once, then turns rows of `chunks.ROW` into pickled `Result`s."""
 
-    def __init__(self, tagging: Tagging, output: OutputFolder, *, threads: int) -> None:
+    def __init__(self, tagging: Tagging, output: OutputFolder, attempts: Attempts, *, threads: int) -> None:
         """An error of ours is kept for the first chunk: Ray would run a failing constructor again and again."""
         torch.set_num_threads(threads)
-        self._output, self._tagging = output, tagging
+        self._output, self._tagging, self._attempts = output, tagging, attempts
         self._name = f"{ray.get_runtime_context().get_node_id()}:{os.getpid()}"
         self._tagger: Tagger | KognerError
         try:
@@ -91,10 +92,21 @@ class TagWorker:
             raise self._tagger
         if payload is None:
             return Result(input, chunk)
-        tagged = tag_chunk(pickle.loads(payload), partial(_tag, self._tagger, self._tagging))
+        tag: Callable[[Numbered], pa.Table] = partial(_tag, self._tagger, self._tagging)
+        if self._attempts.exhausted(input, chunk):
+            tag = partial(self._tag_alone, tag, input)
+        tagged = tag_chunk(pickle.loads(payload), tag)
         write_chunk(tagged, self._output, input)
         reason = tagged.failures[0].reason if tagged.failures else ""
         return Result(input, chunk, tagged.counts, reason, self._name)
+
+    def _tag_alone(self, tag: Callable[[Numbered], pa.Table], name: str, documents: Numbered) -> pa.Table:
+        """One document; one that has taken its process down whenever it was tagged is not tagged again."""
+        if len(documents) > 1:
+            raise ValueError("expected one document")  # `tag_chunk` then halves them
+        if self._attempts.exhausted(name, "record", documents[0][0]):
+            raise RuntimeError("the process that tagged it died each time")
+        return tag(documents)
 
 
 def tag_chunk(chunk: Chunk, tag: Callable[[Numbered], pa.Table]) -> TaggedChunk:
