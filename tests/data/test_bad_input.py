@@ -176,6 +176,7 @@ def test_a_megabyte_in_one_line(name: str, tmp_path: Path) -> None:
         ("bioc_json", '{"id": "1", "passages": [{"text": "a"}]}', 1, r"document '1' is not BioC: KeyError: 'offset'"),
         ("bioc_json", '{"documents": [{"passages": []}]}', 1, r"expected a document with an id"),
         ("bioc_json", '{"documents": ["x"]}', 1, r"is not BioC"),
+        ("bioc_json", '{"id": "1", "passages": [{"offset": 0, "text": "\\ud83d"}]}', 1, r"'1': UTF-8 cannot hold"),
         ("bioc_xml", "<collection>\n<document><id>1</id>\n<passage></document>", 3, r"not well-formed XML"),
         ("bioc_xml", "<html></html>", 1, r"expected BioC's <collection>, got <html>"),
         ("bioc_xml", "<collection>\n\n<document><id>1</id><passage/></document></collection>", 3, r"'1' is not BioC"),

@@ -93,10 +93,12 @@ def _documents(value: Any) -> Iterator[Any]:
 
 def _document(record: Any) -> Document:
     try:
-        return from_bioc(biocjson.fromJSON(_complete(record), "BioCDocument"))
+        document = from_bioc(biocjson.fromJSON(_complete(record), "BioCDocument"))
+        encoded(json.dumps(record, ensure_ascii=False), document.id)  # JSON escapes can hold half of a character
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         name = quoted(record.get("id") if isinstance(record, dict) else record)
         raise DataError(f"document {name} is not BioC: {type(error).__name__}: {error}") from error
+    return document
 
 
 def _complete(node: Any) -> Any:
