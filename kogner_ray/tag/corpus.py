@@ -113,6 +113,8 @@ def _tag(config: TagConfig, todo: Sequence[Source], manifest: Manifest, limit: F
         for source in board.whole:
             finishing.start(source)
         for result in _results(config, board.pending, manifest.output):
+            if result.error is not None:
+                raise result.error
             if result.counts is not None:
                 counts += result.counts
                 progress.add(result.counts, result.worker)

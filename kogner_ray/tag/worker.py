@@ -59,6 +59,7 @@ class Result:
         counts: amounts of the chunk; None at the end of an input.
         reason: why its first failure failed, or "".
         worker: the process that tagged it.
+        error: what stops the run, or None. Not raised in the actor: Ray Data would wrap it beyond recognition.
     """
 
     input: str
@@ -66,6 +67,7 @@ class Result:
     counts: Counts | None = None
     reason: str = ""
     worker: str = ""
+    error: KognerError | None = None
 
 
 class TagWorker:
@@ -88,17 +90,23 @@ class TagWorker:
         return pa.table({"result": pa.array([pickle.dumps(result) for result in results], pa.binary())})
 
     def _result(self, *, input: str, chunk: int, payload: bytes | None) -> Result:
-        if isinstance(self._tagger, KognerError):
-            raise self._tagger
         if payload is None:
             return Result(input, chunk)
+        try:
+            return self._commit(input, pickle.loads(payload))
+        except KognerError as error:
+            return Result(input, chunk, error=error)
+
+    def _commit(self, input: str, chunk: Chunk) -> Result:
+        if isinstance(self._tagger, KognerError):
+            raise self._tagger
         tag: Callable[[Numbered], pa.Table] = partial(_tag, self._tagger, self._tagging)
-        if self._attempts.exhausted(input, chunk):
+        if self._attempts.exhausted(input, chunk.number):
             tag = partial(self._tag_alone, tag, input)
-        tagged = tag_chunk(pickle.loads(payload), tag)
-        write_chunk(tagged, self._output, input)
+        tagged = tag_chunk(chunk, tag)
+        counts = write_chunk(tagged, self._output, input)
         reason = tagged.failures[0].reason if tagged.failures else ""
-        return Result(input, chunk, tagged.counts, reason, self._name)
+        return Result(input, chunk.number, counts, reason, self._name)
 
     def _tag_alone(self, tag: Callable[[Numbered], pa.Table], name: str, documents: Numbered) -> pa.Table:
         """One document; one that has taken its process down whenever it was tagged is not tagged again."""
