@@ -96,7 +96,8 @@ def tag_corpus(config: TagConfig) -> TagReport:
             _tag(config, todo, manifest, limit)
         limit.check(manifest.counts, at_end=True)
     except TooManyFailures:
-        manifest.write("stopped")
+        if todo:
+            manifest.write("stopped")
         raise
     if todo or manifest.status != "complete":
         manifest.write("complete")

@@ -146,10 +146,12 @@ def _write(output: OutputFolder, file: str, schema: pa.Schema, tables: Iterable[
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Tables joined to row groups of some size."""
     waiting: list[pa.Table] = []
+    n_bytes = 0
     for table in tables:
         waiting.append(table)
-        if sum(each.nbytes for each in waiting) >= _ROW_GROUP:
+        n_bytes += table.nbytes
+        if n_bytes >= _ROW_GROUP:
             yield pa.concat_tables(waiting)
-            waiting = []
+            waiting, n_bytes = [], 0
     if waiting:
         yield pa.concat_tables(waiting)

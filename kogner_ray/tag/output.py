@@ -142,7 +142,7 @@ class OutputFolder:
     def delete_folder(self, name: str) -> None:
         """Delete a folder with all that it holds, if it is there."""
         with self._explained(name):
-            if self.names(name):
+            if self._place[0].get_file_info(self._path(name)).type == pyarrow.fs.FileType.Directory:
                 self._place[0].delete_dir(self._path(name))
 
     def _scratch(self) -> Path | None:

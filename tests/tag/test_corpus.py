@@ -194,6 +194,7 @@ class TestRefusals:
         assert "ray::" not in str(raised.value)
         assert tag_corpus(world.config(tmp_path / "out", inputs=inputs, types=["Disease"])).counts.documents == 1
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("ray_cluster")
     def test_no_checkpoint(self, world: World, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError):
@@ -217,6 +218,7 @@ def test_too_many_failures_stop_the_run_which_can_go_on(world: World, tmp_path: 
     assert (report.counts.documents, report.counts.failures) == (266, 134)
     with pytest.raises(TooManyFailures, match="134 of 400 documents failed"):
         tag_corpus(config)
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["status"] == "complete"
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -25,7 +25,7 @@ from kogner_ray.tag.corpus import TagConfig, tag_corpus
 from kogner_ray.tagger import Tagger
 
 JOB = Path(__file__).parents[2] / "jobs" / "tag.py"
-SIZES = {"a.jsonl": 900, "b.jsonl.gz": 300}
+SIZES = {"a.jsonl": 400, "b.jsonl.gz": 100}
 ACTOR = "ray::MapWorker(MapBatches(TagWorker))"
 
 
@@ -81,7 +81,7 @@ def test_a_killed_driver_goes_on_when_started_again(
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"RAY_TMPDIR": str(ray_folder)}
     command = [sys.executable, str(JOB), str(corpus), str(output), "--checkpoint", str(tiny_checkpoint)]
     command += ["--set", "chunks.records=5", "--workers", "2"]
-    after = random.SystemRandom().randrange(1, 120)
+    after = random.SystemRandom().randrange(1, 90)
 
     first = start(command, environment, tmp_path / "first.log")
     amid = wait_until(lambda: n_chunks(output) >= after or first.poll() is not None, seconds=300)
@@ -117,7 +117,7 @@ def test_killed_actors_lose_and_double_nothing(corpus: Path, tiny_checkpoint: Pa
     thread = threading.Thread(target=run)
     thread.start()
     killed = []
-    for after in (3, 60):
+    for after in (3, 40):
         assert wait_until(lambda: n_chunks(output) >= after or not thread.is_alive(), seconds=120)  # noqa: B023
         killed += [pid for pid in descendants(ACTOR) if pid not in killed][:1]
         os.kill(killed[-1], signal.SIGKILL)
