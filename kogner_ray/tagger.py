@@ -12,11 +12,10 @@ import torch
 
 from kogner_ray.errors import ConfigError
 from kogner_ray.student.batch import collate, word_offsets
-from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
+from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.student.decode import ScoredSpan, above_threshold, resolve
 from kogner_ray.student.disambiguation import Disambiguator
-from kogner_ray.student.gliner import CONFIG as GLINER_CONFIG
-from kogner_ray.student.gliner import read_gliner
+from kogner_ray.student.hub import load_checkpoint, push_to_hub, save_pretrained
 from kogner_ray.student.pieces import Piece, cut, pack, place
 from kogner_ray.student.windows import TokenisedText, Windower
 
@@ -62,13 +61,21 @@ class Tagger:
         self._pad_id = checkpoint.tokenizer.pad_token_id or 0
 
     @classmethod
-    def load(cls, folder: str | Path) -> Tagger:
-        """The tagger of a checkpoint folder, ours or one of a GLiNER span bi-encoder.
+    def load(cls, name: str | Path) -> Tagger:
+        """The tagger of a checkpoint: a folder or, where there is none, an id on the hub, `org/name[@revision]`.
+
+        Both may hold a checkpoint of ours or one of a GLiNER span bi-encoder.
 
         Raises:
-            CheckpointError: the folder is no complete checkpoint, or one of another architecture.
+            CheckpointError: no such folder or model, one that is not complete or of another architecture, or the hub
+                cannot be reached or does not let this user in.
         """
-        return cls(read_gliner(folder) if (Path(folder) / GLINER_CONFIG).is_file() else read_checkpoint(folder))
+        return cls(load_checkpoint(name))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None, token: str | None = None) -> Tagger:
+        """`load` under the name that users of the hub expect; see `student.hub.load_checkpoint`."""
+        return cls(load_checkpoint(name, revision=revision, token=token))
 
     @property
     def types(self) -> dict[str, str]:
@@ -137,6 +144,24 @@ class Tagger:
         with torch.inference_mode(), _evaluating(self._student):
             found = self._tag(several, labels, limits, nested=nested, multi_label=multi_label, link=link)
         return found[0] if isinstance(texts, str) else found
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the checkpoint with a model card; see `student.hub.save_pretrained`."""
+        return save_pretrained(self._checkpoint, folder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload the checkpoint with a model card and return its address; see `student.hub.push_to_hub`."""
+        return push_to_hub(
+            self._checkpoint, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
+        )
 
     def _labels(self, types: Types) -> dict[str, str]:
         if types is None and not self.types:
