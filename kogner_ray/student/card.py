@@ -71,6 +71,8 @@ def _training(origin: Mapping[str, Any]) -> str:
     lines = [f"- corpus: {corpus['name']}"] if corpus.get("name") else []
     lines += [f"- {file}, sha256 {digest}" for file, digest in (origin.get("corpus_sha256") or {}).items()]
     lines += [f"- knowledge graph: {kg['source'].removeprefix(_CATALOG)}"] if kg.get("source") else []
+    if begun := origin.get("started_from"):
+        lines.append(f"- started from {'/'.join(begun['checkpoint'].split('/')[-2:])}, sha256 {begun['sha256']}")
     lines += [f"- {package} {version}" for package, version in (origin.get("versions") or {}).items() if version]
     return "\n".join(lines) or "The checkpoint does not say."
 

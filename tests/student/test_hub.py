@@ -219,6 +219,7 @@ def test_the_card_says_what_the_checkpoint_says(tiny_checkpoint: Path) -> None:
     origin = {
         "config": {"corpus": {"name": "bc5cdr"}, "kg": {"source": "catalog:hetionet"}},
         "corpus_sha256": {"train/train.tsv": "b731"},
+        "started_from": {"checkpoint": "/home/me/org/older", "sha256": "c0de"},
         "test": {"micro": counts, "types": {"Disease": counts}},
         "versions": {"torch": "2.9", "dgl": None},
     }
@@ -234,6 +235,7 @@ def test_the_card_says_what_the_checkpoint_says(tiny_checkpoint: Path) -> None:
         "- corpus: bc5cdr",
         "- train/train.tsv, sha256 b731",
         "- knowledge graph: hetionet",
+        "- started from org/older, sha256 c0de",
         "| Disease | 90.00 | 80.00 | 84.70 |",
         "- bc5cdr: CC BY 4.0",
         "parts for non-commercial use only",
