@@ -128,7 +128,7 @@ def tag_table(
     """
     tags = ColumnTagger(tagger, types, column, into, threshold, per_type_thresholds, nested, multi_label, link)
     if isinstance(table, pa.Table):
-        return tags(table)
+        return cast(TableT, tags(table))
     if _is_from("pandas", "DataFrame", table):
         return cast(TableT, _tag_frame(table, tags))
     if _is_from("datasets", "Dataset", table):
