@@ -5,8 +5,6 @@ A message says what is wrong, where (file and line when there is one), what was 
 
 from __future__ import annotations
 
-from os import PathLike
-
 
 class KognerError(Exception):
     """Base of all errors raised on purpose by this package."""
@@ -20,23 +18,27 @@ class DataError(KognerError):
     """An input file or record that does not hold what its format promises.
 
     Attributes:
-        path: the file, or None when the record came from memory.
+        path: the file (a path, or a `Source`, whose `str` is its URI), or None when the record came from memory.
         line: 1-based line (or record) number, or None.
     """
 
-    def __init__(self, message: str, *, path: str | PathLike[str] | None = None, line: int | None = None) -> None:
+    def __init__(self, message: str, *, path: object = None, line: int | None = None) -> None:
         """Prefix `message` with `path:line:` as far as they are known."""
         self.message, self.path, self.line = message, path, line
         where = "" if path is None else f"{path}:" if line is None else f"{path}:{line}:"
         super().__init__(f"{where} {message}" if where else message)
 
-    def located(self, path: str | PathLike[str], line: int | None = None) -> DataError:
+    def located(self, path: object, line: int | None = None) -> DataError:
         """The same error with the place that its raiser could not know."""
         return type(self)(self.message, path=self.path or path, line=self.line or line)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling, so that the error crosses a Ray worker's boundary whole."""
         return _rebuild_data_error, (type(self), self.message, self.path, self.line)
+
+
+class UnreadableRest(DataError):
+    """From here on, a file cannot be read: how many records are missing is not known."""
 
 
 class UnsupportedAnnotation(DataError):
@@ -61,7 +63,5 @@ def quoted(value: object, *, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def _rebuild_data_error(
-    kind: type[DataError], message: str, path: str | PathLike[str] | None, line: int | None
-) -> DataError:
+def _rebuild_data_error(kind: type[DataError], message: str, path: object, line: int | None) -> DataError:
     return kind(message, path=path, line=line)

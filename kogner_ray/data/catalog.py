@@ -24,7 +24,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from kogner_ray.config import Config, make_config
 from kogner_ray.data.download import Download
-from kogner_ray.data.formats.registry import FORMATS
+from kogner_ray.data.formats.registry import read_documents
 from kogner_ray.data.spans import Document, relabel
 from kogner_ray.errors import ConfigError, DataError, DownloadError
 
@@ -161,7 +161,7 @@ def read_split(name: str, split: str, folder: str | Path | None = None) -> Itera
     splits = corpus_files(name, folder) if entry.kind == "corpus" else {}
     if split not in splits:
         raise ConfigError(f"{name} has no split {split!r}; known: {', '.join(splits) or 'none, it is a graph'}")
-    return (relabel(d, entry.type_names, entry.types) for d in FORMATS[entry.format].read(splits[split]))
+    return (relabel(d, entry.type_names, entry.types) for d in read_documents(splits[split], entry.format))
 
 
 def _places(entry: Entry, folder: Path) -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """Corpus files as a Ray Dataset of documents, rows in the shape of `spans.SCHEMA`.
 
-Files are read in parallel, a few hundred documents in memory at a time; every node must see them under the same path.
-Parquet in the shape of `spans.SCHEMA` on object storage is for `ray.data.read_parquet` itself.
+Files are read in parallel, a few hundred documents in memory at a time; every node must see them under the same path
+or URI (`sources` says which, and where credentials come from).
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from glob import has_magic
 from itertools import islice
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,13 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 from ray.exceptions import RayTaskError
 
-from kogner_ray.data.formats.registry import by_ending, detect, read_documents
+from kogner_ray.data.formats.registry import detect, read_documents
+from kogner_ray.data.sources import PathOrPaths, Source, find_sources
 from kogner_ray.data.spans import SCHEMA, relabel, to_table
-from kogner_ray.errors import DataError, KognerError
+from kogner_ray.errors import KognerError
 
 _CHUNK_ROWS = 500
 _INFLATION = 5  # bytes of a block for a byte of text file, roughly
-
-PathOrPaths = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
 def read_corpus(
@@ -38,7 +35,7 @@ def read_corpus(
     type_names: Mapping[str, str] | None = None,
     annotated_types: Iterable[str] | None = None,
 ) -> Any:
-    """Documents of files, folders or globs as a `ray.data.Dataset`.
+    """Documents of files, folders or globs, local or as URIs, as a `ray.data.Dataset`.
 
     Each file is one stream of blocks (one block, unless it is large): repartition for more parallelism than files. Ray
     keeps the order of the files when its execution option `preserve_order` is set.
@@ -63,35 +60,13 @@ def read_corpus(
     return ray.data.read_datasource(source, override_num_blocks=len(files))
 
 
-def corpus_paths(paths: PathOrPaths) -> list[Path]:
-    """The files that `paths` stand for, in the order given, those of a folder or glob sorted.
+def corpus_paths(paths: PathOrPaths) -> list[Path | Source]:
+    """The files that `paths` stand for, in the order given, those of a folder or glob sorted, local ones as paths.
 
     Raises:
         DataError: a path that is not there, a folder or glob without a corpus file.
     """
-    several = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
-    return [file for path in several for file in _expand(Path(path))]
-
-
-def _expand(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        inside = (file for file in path.rglob("*") if file.is_file() and by_ending(file))
-        found = [file for file in inside if not any(part.startswith(".") for part in file.relative_to(path).parts)]
-    else:
-        root = Path(path.anchor)
-        found = [file for file in root.glob(str(path.relative_to(root))) if file.is_file()]
-    if not found:
-        kind = (
-            "a folder without a corpus file"
-            if path.is_dir()
-            else "no match"
-            if has_magic(str(path))
-            else "no such file"
-        )
-        raise DataError(f"expected corpus files, found {kind}", path=path)
-    return sorted(found)
+    return [source.local or source for source in find_sources(paths)]
 
 
 @contextmanager
@@ -108,7 +83,7 @@ def plain_errors() -> Iterator[None]:
 class CorpusDatasource(Datasource):  # type: ignore[misc]
     """Corpus files as blocks of documents."""
 
-    def __init__(self, files: list[Path], format: str | None, relabelled: Any) -> None:
+    def __init__(self, files: list[Path | Source], format: str | None, relabelled: Any) -> None:
         """Read `files` of `format`, each document through `relabelled`."""
         super().__init__()
         self._files, self._format, self._relabelled = files, format, relabelled
@@ -130,17 +105,17 @@ class CorpusDatasource(Datasource):  # type: ignore[misc]
         parts = [self._files[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
         return [ReadTask(partial(self._read, part), _metadata(part), SCHEMA, per_task_row_limit) for part in parts]
 
-    def _read(self, files: list[Path]) -> Iterator[pa.Table]:
+    def _read(self, files: list[Path | Source]) -> Iterator[pa.Table]:
         for file in files:
             documents = map(self._relabelled, read_documents(file, self._format))
             while chunk := list(islice(documents, _CHUNK_ROWS)):
                 yield to_table(chunk)
 
 
-def _metadata(files: list[Path]) -> BlockMetadata:
+def _metadata(files: list[Path | Source]) -> BlockMetadata:
     names = tuple(str(file) for file in files)
     return BlockMetadata(num_rows=None, size_bytes=sum(map(_size, files)), exec_stats=None, input_files=names)
 
 
-def _size(file: Path) -> int:
-    return file.stat().st_size * _INFLATION
+def _size(file: Path | Source) -> int:
+    return (file.size if isinstance(file, Source) else file.stat().st_size) * _INFLATION

@@ -11,12 +11,15 @@ from typing import Any
 
 from kogner_ray.config import Config
 from kogner_ray.data.files import file_sha256
+from kogner_ray.data.sources import Source
 from kogner_ray.kg.embeddings import EntityTable
 
 _PACKAGES = ("kogner-ray", "torch", "transformers", "ray", "dgl", "pyarrow")
 
 
-def provenance(config: Config, *, corpus: Mapping[str, Sequence[Path]], table: EntityTable | None) -> dict[str, Any]:
+def provenance(
+    config: Config, *, corpus: Mapping[str, Sequence[Path | Source]], table: EntityTable | None
+) -> dict[str, Any]:
     """What to write beside a checkpoint."""
     return {
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -10,10 +10,11 @@ import ray.data
 
 from kogner_ray.config import Config
 from kogner_ray.data import catalog
-from kogner_ray.data.corpora import read_corpus
+from kogner_ray.data.corpora import corpus_paths, read_corpus
+from kogner_ray.data.sources import Source
 from kogner_ray.data.spans import to_table
 from kogner_ray.embedded import corpus_files, kg_files
-from kogner_ray.errors import ConfigError
+from kogner_ray.errors import ConfigError, DataError
 from kogner_ray.kg.embeddings import EntityTable, read_entity_table
 from kogner_ray.kg.formats import Format, read_any
 from kogner_ray.kg.linking import LinkerConfig
@@ -34,7 +35,7 @@ class CorpusConfig(Config):
 
     Attributes:
         name: `embedded`, or an entry of the catalog (downloaded on first use); None takes the files below.
-        train: files of the training split, when there is no `name`.
+        train: files, folders or globs of the training split, local or as URIs (`s3://...`), when there is no `name`.
         dev: files of the development split.
         test: files of the test split.
         format: of the files; None guesses it from each.
@@ -102,7 +103,7 @@ def read_splits(config: CorpusConfig) -> dict[str, ray.data.Dataset]:
     return datasets
 
 
-def split_files(config: CorpusConfig) -> dict[str, list[Path]]:
+def split_files(config: CorpusConfig) -> dict[str, list[Path | Source]]:
     """Files of each split.
 
     Raises:
@@ -112,13 +113,12 @@ def split_files(config: CorpusConfig) -> dict[str, list[Path]]:
         return {split: [path] for split, path in corpus_files().items()}
     if config.name is not None:
         return {split: [path] for split, path in catalog.corpus_files(config.name).items() if split in SPLITS}
-    paths = {split: [Path(path) for path in getattr(config, split)] for split in SPLITS}
-    if not paths["train"]:
+    if not config.train:
         raise ConfigError("corpus: name a corpus (corpus.name) or its training files (corpus.train)")
-    for path in (path for files in paths.values() for path in files):
-        if not path.exists():
-            raise ConfigError(f"corpus: {path}: no such file")
-    return paths
+    try:
+        return {split: corpus_paths(getattr(config, split)) for split in SPLITS}
+    except DataError as error:
+        raise ConfigError(f"corpus: {error}") from error
 
 
 def entity_table(config: KgConfig, *, folder: Path, num_workers: int, seed: int) -> EntityTable | None:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kogner_ray.data.formats import FORMATS, read_documents, write_documents
+from kogner_ray.data.formats import FORMATS, read_documents, read_records, write_documents
 from kogner_ray.data.formats.registry import detect
 from kogner_ray.data.spans import Document, Entity
-from kogner_ray.errors import DataError
+from kogner_ray.errors import DataError, UnreadableRest
 
 FORMAT_NAMES = sorted(FORMATS)
 _DOCUMENTS = [
@@ -57,10 +57,14 @@ def test_damaged_files_raise_nothing_but_data_errors(whole: tuple[str, bytes, Pa
     @given(st.integers(0, len(good) - 1), st.integers(0, 12), st.binary(max_size=6))
     def check(at: int, n_lost: int, new: bytes) -> None:
         path.write_bytes(good[:at] + new + good[at + n_lost :])
+        errors = [record for record in read_records(path, name) if isinstance(record, DataError)]
+        assert not any(isinstance(error, UnreadableRest) for error in errors[:-1])
         try:
             list(read_documents(path, name))
+            assert errors == []
         except DataError as error:
             assert str(path) in str(error)
+            assert errors[0].message.startswith(error.message)
 
     check()
 
@@ -116,7 +120,7 @@ def test_bom_and_crlf_change_nothing(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FORMAT_NAMES)
 def test_gzip_is_seen_through_and_its_damage_named(name: str, tmp_path: Path) -> None:
     packed, path = gzip.compress(_whole(name, tmp_path)), tmp_path / "x.gz"
-    if FORMATS[name].gzip:
+    if FORMATS[name].packs:
         path.write_bytes(packed)
         assert len(list(read_documents(path, name))) == 3
     path.write_bytes(packed[: len(packed) // 2])
@@ -172,6 +176,7 @@ def test_a_megabyte_in_one_line(name: str, tmp_path: Path) -> None:
         ("bioc_json", '{"id": "1", "passages": [{"text": "a"}]}', 1, r"document '1' is not BioC: KeyError: 'offset'"),
         ("bioc_json", '{"documents": [{"passages": []}]}', 1, r"expected a document with an id"),
         ("bioc_json", '{"documents": ["x"]}', 1, r"is not BioC"),
+        ("bioc_json", '{"id": "1", "passages": [{"offset": 0, "text": "\\ud83d"}]}', 1, r"'1': UTF-8 cannot hold"),
         ("bioc_xml", "<collection>\n<document><id>1</id>\n<passage></document>", 3, r"not well-formed XML"),
         ("bioc_xml", "<html></html>", 1, r"expected BioC's <collection>, got <html>"),
         ("bioc_xml", "<collection>\n\n<document><id>1</id><passage/></document></collection>", 3, r"'1' is not BioC"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import ray.data
+from object_store import put, s3_server
 
 from kogner_ray.data.corpora import corpus_paths, plain_errors, read_corpus
 from kogner_ray.data.formats import read_documents, write_documents
@@ -77,6 +78,16 @@ def test_missing_and_unknown_files_are_named_at_once(tmp_path: Path) -> None:
     ]:
         with pytest.raises(DataError, match=match):
             read_corpus(path)
+
+
+def test_a_corpus_on_s3_reads_as_directly(in_order: None, tmp_path: Path) -> None:
+    write_documents(_documents("x", 3), tmp_path / "x.jsonl")
+    write_documents(_documents("y", 3), tmp_path / "y.parquet")
+    with s3_server() as address:
+        put("corpus", {f"in/{path.name}": path.read_bytes() for path in tmp_path.iterdir()}, acl="public-read")
+        # the workers began before there was a server: they know it from the URI, and nothing of its credentials
+        rows = read_corpus(f"s3://corpus/in?endpoint_override={address}&scheme=http").take_all()
+    assert [document_from_row(row) for row in rows] == [*_documents("x", 3), *_documents("y", 3)]
 
 
 def test_a_real_corpus(in_order: None, mirror: Path) -> None:

@@ -103,14 +103,15 @@ def test_bioc_holds_nearly_everything(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", WRITABLE)
 @pytest.mark.parametrize("n", [0, 1, 7])
-def test_several_documents_and_gzip(name: str, n: int, tmp_path: Path) -> None:
+def test_several_documents_and_compression(name: str, n: int, tmp_path: Path) -> None:
     many = [Document(f"d{i}", f"aspirin {i} helps", (Entity(0, 7, "Chemical"),)) for i in range(n)]
-    for suffix in ("", ".gz") if FORMATS[name].gzip else ("",):
+    magic = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}
+    for suffix in ("", *magic) if FORMATS[name].packs else ("",):
         path = tmp_path / f"x{FORMATS[name].endings[0]}{suffix}"
         assert write_documents(many, path).n_documents == n
         assert list(read_documents(path)) == many
         if suffix:
-            assert path.read_bytes()[:2] == b"\x1f\x8b"
+            assert path.read_bytes().startswith(magic[suffix])
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted({p.name for p in tmp_path.glob("x*")})
 
 

@@ -8,7 +8,8 @@
     gliner_json  GLiNER's training JSON (read only)
     parquet      ours, one document a row
 
-`read_documents` and `write_documents` choose among them (`formats.registry`, imported when first used).
+`read_documents`, `read_records` (which goes on after a bad record) and `write_documents` choose among them
+(`formats.registry`, imported when first used).
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kogner_ray.data.formats.registry import FORMATS, WriteReport, read_documents, write_documents
+    from kogner_ray.data.formats.registry import FORMATS, WriteReport, read_documents, read_records, write_documents
 
-__all__ = ["FORMATS", "WriteReport", "read_documents", "write_documents"]
+__all__ = ["FORMATS", "WriteReport", "read_documents", "read_records", "write_documents"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bioc import biocjson
 
-from kogner_ray.data.files import encoded, placed, read_text, replacing
+from kogner_ray.data.files import attempted, encoded, placed, read_text, replacing
 from kogner_ray.data.formats.bioc_documents import from_bioc, to_bioc
+from kogner_ray.data.sources import Source
 from kogner_ray.data.spans import Document
 from kogner_ray.errors import DataError, quoted
 
@@ -23,16 +25,20 @@ _BLANKS = re.compile(r"\s*")
 _HEAD = '{"source": "kogner_ray", "date": "", "key": "", "version": "1.0", "infons": {}, "documents": ['
 
 
-def read(path: Path) -> Iterator[Document]:
+def read(path: Path | Source) -> Iterator[Document | DataError]:
     """Documents of a BioC JSON file.
 
+    What is no BioC comes as a `DataError` that names the document and its number in the file.
+
     Raises:
-        DataError: not JSON (names the line), or no BioC (names the document and its number in the file).
+        DataError: the rest of the file cannot be read: not JSON, or not UTF-8 (names the line).
     """
-    records = (record for value in _values(read_text(path), path) for record in _documents(value, path))
+    records = (record for value in _values(read_text(path), path) for record in _documents(value))
     for number, record in enumerate(records, 1):
-        with placed(path, number):
-            yield _document(record)
+        if isinstance(record, DataError):
+            yield record.located(path)
+        else:
+            yield attempted(partial(_document, record), path, number)
 
 
 def write(documents: Iterable[Document], path: Path) -> None:
@@ -52,7 +58,7 @@ def write(documents: Iterable[Document], path: Path) -> None:
         file.write(b"\n]}\n" if separator != _HEAD + "\n" else f"{_HEAD}]}}\n".encode())
 
 
-def _values(text: str, path: Path) -> Iterator[Any]:
+def _values(text: str, path: Path | Source) -> Iterator[Any]:
     decoder, position = json.JSONDecoder(), _after_blanks(text, 0)
     while True:
         try:
@@ -73,23 +79,26 @@ def _after_blanks(text: str, position: int) -> int:
     return blanks.end() if blanks else position
 
 
-def _documents(value: Any, path: Path) -> Iterator[Any]:
+def _documents(value: Any) -> Iterator[Any]:
     if isinstance(value, list):
         for item in value:
-            yield from _documents(item, path)
+            yield from _documents(item)
         return
     key = next((key for key in ("documents", "PubTator3", "passages") if isinstance(value, dict) and key in value), "")
     if not key or not isinstance(value[key], list):
-        raise DataError(f"expected a list under 'documents' or 'passages', got {quoted(value)}", path=path)
-    yield from [value] if key == "passages" else value[key]
+        yield DataError(f"expected a list under 'documents' or 'passages', got {quoted(value)}")
+    else:
+        yield from [value] if key == "passages" else value[key]
 
 
 def _document(record: Any) -> Document:
     try:
-        return from_bioc(biocjson.fromJSON(_complete(record), "BioCDocument"))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        document = from_bioc(biocjson.fromJSON(_complete(record), "BioCDocument"))
+        encoded(json.dumps(record, ensure_ascii=False), document.id)  # JSON escapes can hold half of a character
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         name = quoted(record.get("id") if isinstance(record, dict) else record)
         raise DataError(f"document {name} is not BioC: {type(error).__name__}: {error}") from error
+    return document
 
 
 def _complete(node: Any) -> Any:

@@ -4,37 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from bioc import BioCCollection, biocxml
 from lxml import etree
 
-from kogner_ray.data.files import open_binary, placed, replacing
+from kogner_ray.data.files import attempted, open_binary, placed, replacing
 from kogner_ray.data.formats.bioc_documents import from_bioc, to_bioc
+from kogner_ray.data.sources import Source
 from kogner_ray.data.spans import Document
 from kogner_ray.errors import DataError, UnsupportedAnnotation
 
 
-def read(path: Path) -> Iterator[Document]:
+def read(path: Path | Source) -> Iterator[Document | DataError]:
     """Documents of a BioC collection.
 
+    A document that is no BioC comes as a `DataError` that names its line.
+
     Raises:
-        DataError: not well-formed XML or no BioC; names the line of the fault or of its document.
+        DataError: the rest of the file cannot be read: not well-formed XML (names the line), or no collection.
     """
     with open_binary(path) as file:
         elements = etree.iterparse(
-            file, events=("start", "end"), resolve_entities=False, no_network=True, huge_tree=True
+            _Pieces(file), events=("start", "end"), resolve_entities=False, no_network=True, huge_tree=True
         )
         try:
             for index, (event, element) in enumerate(elements):
                 if index == 0 and element.tag != "collection":
                     raise DataError(f"expected BioC's <collection>, got <{element.tag}>", path=path, line=1)
                 if event == "end" and element.tag == "document":
-                    yield _document(element, path)
+                    yield attempted(partial(_document, element), path, element.sourceline)
                     element.clear()  # keeps memory at one document
         except etree.XMLSyntaxError as error:
             raise DataError(f"not well-formed XML: {error.msg}", path=path, line=error.lineno or None) from error
+
+
+class _Pieces:
+    """A file that gives what it has: of a stream that is cut off, a whole block would be lost."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = cast(BufferedReader, file)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read1(size)
 
 
 def write(documents: Iterable[Document], path: Path) -> None:
@@ -63,14 +78,11 @@ def _write_document(document: Document, writer: Any) -> None:
         ) from error
 
 
-def _document(element: Any, path: Path) -> Document:
+def _document(element: Any) -> Document:
     # the library reads collections; one of a single document keeps its parser, and memory small
     single = etree.tostring(element, encoding="unicode", with_tail=False)
     try:
         return from_bioc(biocxml.loads(f"<collection>{single}</collection>").documents[0])
-    except DataError as error:
-        raise error.located(path, element.sourceline) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, etree.XMLSyntaxError) as error:
         name = element.findtext("id")
-        message = f"document {name!r} is not BioC: {type(error).__name__}: {error}"
-        raise DataError(message, path=path, line=element.sourceline) from error
+        raise DataError(f"document {name!r} is not BioC: {type(error).__name__}: {error}") from error

@@ -15,11 +15,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
 
-from kogner_ray.data.files import encoded, numbered, placed, read_lines, replacing
+from kogner_ray.data.files import attempted, encoded, numbered, placed, read_lines, replacing
 from kogner_ray.data.formats.tags import Tag, TagRepairs, decode, parse
+from kogner_ray.data.sources import Source
 from kogner_ray.data.spans import Document, Entity
 from kogner_ray.data.words import split_words
 from kogner_ray.errors import DataError, UnsupportedAnnotation, quoted
@@ -28,14 +30,20 @@ _LOG = logging.getLogger(__name__)
 _DOCSTART, _OWN_ID, _MEDLINE = "-DOCSTART-", "-DOCSTART-\tid=", "###MEDLINE:"
 
 
-def read(path: Path) -> Iterator[Document]:
+def read(path: Path | Source) -> Iterator[Document | DataError]:
     """Sentences of a CoNLL file.
 
+    A sentence that has a line without a tag, with an unknown tag, or with fewer or more columns than the lines before
+    it, comes as a `DataError` that names the first such line.
+
     Raises:
-        DataError: a line without a tag, with an unknown tag, or with fewer or more columns than the lines before it.
+        DataError: the rest of the file cannot be read.
     """
     repairs = TagRepairs()
     for sentence in _sentences(path):
+        if sentence.error:
+            yield sentence.error
+            continue
         starts = [0, *accumulate(len(token) + 1 for token in sentence.tokens)]
         spans = decode(sentence.tags, first_line=sentence.line, repairs=repairs)
         entities = tuple(Entity(starts[span.start], starts[span.end] - 1, span.type) for span in spans)
@@ -86,30 +94,45 @@ class _Sentence:
     id: str
     tokens: list[str] = field(default_factory=list)
     tags: list[Tag] = field(default_factory=list)
+    n_columns: int = 0
+    error: DataError | None = None
+
+    def add(self, line: str | DataError) -> None:
+        """Take a line: a token and its tag."""
+        if isinstance(line, DataError):
+            raise line
+        cells = line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
+        self.n_columns = self.n_columns or len(cells)
+        self.tags.append(_tag(cells, self.n_columns))
+        self.tokens.append(cells[0])
 
 
-def _sentences(path: Path) -> Iterator[_Sentence]:
+def _sentences(path: Path | Source) -> Iterator[_Sentence]:
     sentence, label, n_under_label, n_columns = _Sentence(0, ""), "", 0, 0
     for number, line in chain(read_lines(path), [(0, _DOCSTART)]):  # the last one, ours, ends the last sentence
-        opens = line.startswith(_DOCSTART) or (line.startswith(_MEDLINE) and "\t" not in line)
-        if not opens and line.strip():
-            cells = line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
-            n_columns = n_columns or len(cells)
-            with placed(path, number):
-                tag = _tag(cells, n_columns)
+        opens = _opens(line)
+        if isinstance(line, DataError) or (not opens and line.strip()):
             sentence.line = sentence.line or number
-            sentence.tokens.append(cells[0])
-            sentence.tags.append(tag)
+            if sentence.error is None:
+                sentence.error = attempted(partial(sentence.add, line), path, number)
             continue
-        if sentence.tokens:
+        if sentence.line:
             n_under_label += 1
             sentence.id = _name(label, n_under_label) if label else numbered(path, sentence.line)
             yield sentence
-            sentence = _Sentence(0, "")
+            n_columns = n_columns or (0 if sentence.error else sentence.n_columns)
+            sentence = _Sentence(0, "", n_columns=n_columns)
         if opens:
             if label and not n_under_label:
                 yield _Sentence(number, label)
             label, n_under_label = _label(line), 0
+
+
+def _opens(line: str | DataError) -> bool:
+    """Whether a document begins here, so that the next sentences are under its label."""
+    if isinstance(line, DataError):
+        return False
+    return line.startswith(_DOCSTART) or (line.startswith(_MEDLINE) and "\t" not in line)
 
 
 def _tag(cells: list[str], n_columns: int) -> Tag:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,8 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import NotRequired, TypedDict
 
-from kogner_ray.data.files import numbered, placed, read_lines, read_text
+from kogner_ray.data.files import attempted, numbered, open_binary, read_lines, read_text
+from kogner_ray.data.sources import Source
 from kogner_ray.data.spans import Document, Entity
 from kogner_ray.errors import DataError
 
@@ -34,15 +36,20 @@ class _Record(TypedDict):
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(_Record)
 
 
-def read(path: Path) -> Iterator[Document]:
+def read(path: Path | Source) -> Iterator[Document | DataError]:
     """Documents of a GLiNER training file.
 
+    A record that lacks a key, has one of another type, or a token index outside of it, comes as a `DataError` that
+    names the record.
+
     Raises:
-        DataError: not JSON, a key missing or of another type, or a token index outside the record; names the record.
+        DataError: the rest of the file cannot be read: a list that is not JSON, or not UTF-8.
     """
-    for number, record in _records(path):
-        with placed(path, number):
-            yield _document(_checked(record), numbered(path, number))
+    for number, record in _list(path) if _is_list(path) else read_lines(path):
+        if isinstance(record, DataError):
+            yield record
+        elif record.strip():
+            yield attempted(partial(_document, record, numbered(path, number)), path, number)
 
 
 def _checked(record: str) -> dict[str, Any]:
@@ -54,23 +61,24 @@ def _checked(record: str) -> dict[str, Any]:
         raise DataError(f"{place}: {first['msg']}") from error
 
 
-def _records(path: Path) -> Iterator[tuple[int, str]]:
-    lines = ((number, line) for number, line in read_lines(path) if line.strip())
-    number, first = next(lines, (0, ""))
-    if not first.lstrip().startswith("["):
-        if first:
-            yield number, first
-            yield from lines
-        return
-    lines.close()
+def _is_list(path: Path | Source) -> bool:
+    with open_binary(path) as file:
+        stripped = (line.removeprefix(b"\xef\xbb\xbf").strip() for line in file)
+        return next(filter(None, stripped), b"").startswith(b"[")
+
+
+def _list(path: Path | Source) -> Iterator[tuple[int, str]]:
     try:
         records = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON: {error.msg} (column {error.colno})", path=path, line=error.lineno) from error
+    except RecursionError as error:
+        raise DataError(f"not JSON: {error}", path=path) from error
     yield from ((number, json.dumps(record)) for number, record in enumerate(records, 1))
 
 
-def _document(record: dict[str, Any], default_id: str) -> Document:
+def _document(text: str, default_id: str) -> Document:
+    record = _checked(text)
     tokens = record["tokenized_text"]
     starts = [0, *accumulate(len(token) + 1 for token in tokens)]
     entities = []

@@ -10,27 +10,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kogner_ray.data.files import encoded, placed, read_lines, replacing
+from kogner_ray.data.files import attempted, encoded, placed, read_lines, replacing
 from kogner_ray.data.rows import document_from_json
+from kogner_ray.data.sources import Source
 from kogner_ray.data.spans import Document, document_to_row
+from kogner_ray.errors import DataError
 
 _MAPS = ("attributes",)
 _KEPT = ("id", "text", "start", "end", "type", "arguments", "role", "reference", "annotated_types")
 
 
-def read(path: Path) -> Iterator[Document]:
+def read(path: Path | Source) -> Iterator[Document | DataError]:
     """Documents of a JSON lines file; blank lines are skipped.
 
+    A line that is not a document comes as a `DataError` that names the line and the field.
+
     Raises:
-        DataError: a line is not a document; names the line and the field.
+        DataError: the rest of the file cannot be read.
     """
     for number, line in read_lines(path):
-        if line.strip():
-            with placed(path, number):
-                yield document_from_json(line)
+        if isinstance(line, DataError):
+            yield line
+        elif line.strip():
+            yield attempted(partial(document_from_json, line), path, number)
 
 
 def write(documents: Iterable[Document], path: Path) -> None:

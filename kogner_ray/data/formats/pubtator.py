@@ -13,46 +13,63 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from kogner_ray.data.files import encoded, placed, read_lines, replacing
+from kogner_ray.data.files import attempted, encoded, placed, read_lines, replacing
 from kogner_ray.data.formats.concepts import join_concepts, split_concepts
+from kogner_ray.data.sources import Source
 from kogner_ray.data.spans import Document, Entity, Passage, Relation
 from kogner_ray.errors import DataError, UnsupportedAnnotation, quoted
 
 _TEXT_LINE = re.compile(r"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
+_OWNER = re.compile(r"([^|\t]+)(\|t\|)?")  # the document that a line says it is of, and whether it is its title
 _OTHER_SEPARATOR = re.compile(r"[,;+]")
 _PARTS, _SEPARATOR, _NOTE = "individual_mentions", "concept_separator", "note"
 _EXPECTED = "expected `id|t|title`, `id|a|abstract`, a mention (6 tab-separated columns) or a relation (4)"
 _BREAKS = str.maketrans("\n\r\t", "   ")
 
+_Line = tuple[int, "str | DataError"]
 
-def read(path: Path) -> Iterator[Document]:
+
+def read(path: Path | Source) -> Iterator[Document | DataError]:
     """Documents of a PubTator file.
 
+    A document comes as a `DataError` that names the line, when it has a line of no known kind or of another document,
+    offsets outside the text, or a mention that is not the text at its offsets.
+
     Raises:
-        DataError: a line of no known kind, a line of another document, offsets outside the text, or a mention that is
-            not the text at its offsets; names the line.
+        DataError: the rest of the file cannot be read.
     """
-    block: _Block | None = None
+    for lines in _blocks(path):
+        yield attempted(partial(_document, lines, path), path)
+
+
+def _blocks(path: Path | Source) -> Iterator[list[_Line]]:
+    """The lines of each document: up to the next title, or over a blank line to a line of another document."""
+    block: list[_Line] = []
+    name, parted = None, False
     for number, line in read_lines(path):
-        if not line.strip():
+        if not isinstance(line, DataError) and not line.strip():
+            parted = True
             continue
-        found = _TEXT_LINE.fullmatch(line)
-        if found and found[2] == "t":
-            if block is not None:
-                yield block.document()
-            block = _Block(found[1], found[3])
-            continue
+        found = None if isinstance(line, DataError) else _OWNER.match(line)
+        own, is_title = (found[1], bool(found[2])) if found else (None, False)
+        if block and (is_title or (parted and own != name)):
+            yield block
+            block, name = [], None
+        block.append((number, line))
+        name, parted = name or own, False
+    if block:
+        yield block
+
+
+def _document(lines: list[_Line], path: Path | Source) -> Document:
+    block = _Block()
+    for number, line in lines:
         with placed(path, number):
-            if block is None:
-                raise DataError(f"expected `id|t|title` first, got {quoted(line)}")
-            if found:
-                block.add_abstract(found[1], found[3])
-            else:
-                block.add_columns(line.split("\t"))
-    if block is not None:
-        yield block.document()
+            block.add(line)
+    return block.document()
 
 
 def write(documents: Iterable[Document], path: Path) -> None:
@@ -87,11 +104,24 @@ def simplify(document: Document) -> Document:
 class _Block:
     """The lines of one document so far."""
 
-    id: str
-    title: str
+    id: str = ""
+    title: str = ""
     abstract: str | None = None
     entities: list[Entity] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
+
+    def add(self, line: str | DataError) -> None:
+        if isinstance(line, DataError):
+            raise line
+        found = _TEXT_LINE.fullmatch(line)
+        if not self.id:
+            if not found or found[2] != "t":
+                raise DataError(f"expected `id|t|title` first, got {quoted(line)}")
+            self.id, self.title = found[1], found[3]
+        elif found:
+            self.add_abstract(found[1], found[3])
+        else:
+            self.add_columns(line.split("\t"))
 
     @property
     def text(self) -> str:
