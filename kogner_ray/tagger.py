@@ -154,9 +154,9 @@ class Tagger:
             The entities of the text in order; a list of such lists when several texts were given.
 
         Raises:
-            ConfigError: `types` is a string or empty, names one twice or an empty one, or the checkpoint has none of its own; a
-                threshold is no probability or of a type that is not asked for; a label text is longer than the label
-                encoder can read.
+            ConfigError: `types` is a string or empty, names one twice or an empty one, or the checkpoint has none of
+                its own; a threshold is no probability or of a type that is not asked for; a label text is longer than
+                the label encoder can read.
         """
         several = [texts] if isinstance(texts, str) else list(texts)
         labels = self._labels(types)

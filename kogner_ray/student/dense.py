@@ -6,6 +6,8 @@ so on some makers' machines only.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -19,7 +21,11 @@ Precision = Literal["fp32", "bf16", "int8"]
 
 Activation = Literal["none", "relu", "gelu"]
 
-_ACTIVATIONS = {"none": lambda x: x, "relu": functional.relu, "gelu": functional.gelu}
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "none": lambda x: x,
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+}
 
 
 def dtype_of(precision: Precision) -> torch.dtype:
@@ -61,20 +67,26 @@ class Dense(nn.Module):
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """x: (..., n_in); residual: (..., n_out), added last."""
-        if self._packed is None:
-            out = _ACTIVATIONS[self._activation](functional.linear(x, self._weight, self._bias))
-            return out if residual is None else out + residual
-        if self._precision == "int8":
-            out = torch.ops.quantized.linear_dynamic(x, self._packed)
-            out = _ACTIVATIONS[self._activation](out)
-            return out if residual is None else out.add_(residual)
-        if residual is not None and self._activation == "none":
-            return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self._packed, self._bias, "add")
-        out = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, self._activation, [], "none")
+        if self._packed is None or self._precision == "int8":
+            out = _ACTIVATIONS[self._activation](self._product(x))
+        elif residual is not None and self._activation == "none":
+            summed: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+                x, residual, self._packed, self._bias, "add"
+            )
+            return summed
+        else:
+            out = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, self._activation, [], "none")
         return out if residual is None else out.add_(residual)
+
+    def _product(self, x: torch.Tensor) -> torch.Tensor:
+        if self._packed is None:
+            return functional.linear(x, self._weight, self._bias)
+        product: torch.Tensor = torch.ops.quantized.linear_dynamic(x, self._packed)
+        return product
 
 
 def _quantised(weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
+    warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.*")
     scales = weight.abs().amax(1).clamp(min=1e-8) / 127
     zeros = torch.zeros(len(scales), dtype=torch.int64)
     quantised = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)

@@ -65,9 +65,7 @@ class FastStudent:
         """
         return self._labels.prototypes(label_texts)
 
-    def find(
-        self, halves: SpanHalves, batch: Batch, prototypes_CD: torch.Tensor, thresholds: Sequence[float]
-    ) -> Found:
+    def find(self, halves: SpanHalves, batch: Batch, prototypes_CD: torch.Tensor, thresholds: Sequence[float]) -> Found:
         """Spans within one text whose probability is above their type's threshold."""
         limits_C = torch.tensor([_logit(p) for p in thresholds], device=self.device)
         mask_KW = span_mask(batch.text_of_word_W, self.config.max_width)

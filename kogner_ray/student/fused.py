@@ -50,7 +50,8 @@ class PackedEncoder:
     def __call__(self, batch: Batch) -> torch.Tensor:
         """States of the words' first subtokens, (W, D)."""
         states_BTD = self._model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT).last_hidden_state
-        return states_BTD.flatten(0, 1)[batch.token_of_word_W]
+        states_WD: torch.Tensor = states_BTD.flatten(0, 1)[batch.token_of_word_W]
+        return states_WD
 
 
 def _pack(module: nn.Module, precision: Precision) -> None:

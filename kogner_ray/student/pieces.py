@@ -11,7 +11,6 @@ import numpy.typing as npt
 from kogner_ray.student.decode import Found, ScoredSpan
 from kogner_ray.student.windows import TokenisedText, Window, Windower
 
-
 IntArray = npt.NDArray[np.int64]
 
 
