@@ -74,12 +74,7 @@ def evaluate(
     from kogner_ray.evaluate import EvaluateConfig, run_evaluation
 
     values = {"checkpoint": checkpoint, "corpus": corpus, "split": split, "format": format, "nested": nested}
-    values |= {
-        "types": types.split(",") if types else None,
-        "threshold": threshold,
-        "conll": conll,
-        "output": output or None,
-    }
+    values |= {"types": types.split(",") if types else None, "threshold": threshold, "conll": conll, "output": output}
     run_evaluation(EvaluateConfig.model_validate(values), console)
 
 
@@ -108,14 +103,14 @@ def tag(
         _tag_text(inputs[0], checkpoint, types, threshold=threshold, nested=nested)
         return
     *sources, output = inputs or [""]
-    given: dict[str, Any] = {
-        "inputs": sources or None,
-        "output": output,
-        "checkpoint": checkpoint,
+    given: dict[str, Any] = {"inputs": sources or None, "output": output or None, "checkpoint": checkpoint}
+    given |= {
         "types": types and types.split(","),
+        "threshold": threshold,
+        "nested": nested or None,
+        "precision": precision,
     }
-    given |= {"threshold": threshold, "nested": nested or None, "precision": precision, "format": format}
-    given |= {"to": to and to.split(","), "workers.max": workers, "max_failures": max_failures}
+    given |= {"format": format, "to": to and to.split(","), "workers.max": workers, "max_failures": max_failures}
     _tag_corpus(config, [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None], set_ or [])
 
 

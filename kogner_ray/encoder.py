@@ -71,15 +71,20 @@ def load_encoder(name: str, *, attention_dropout: float | None = None) -> PreTra
         EncoderNotFound: no such encoder here.
     """
     transformers_logging.disable_progress_bar()
-    config = load_encoder_config(name)
-    for key in ("attention_probs_dropout_prob", "attention_dropout"):
-        if attention_dropout is not None and hasattr(config, key):
-            setattr(config, key, attention_dropout)
+    config = with_attention_dropout(load_encoder_config(name), attention_dropout)
     try:
         model: PreTrainedModel = AutoModel.from_pretrained(resolve_encoder(name), config=config, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise _not_found(name) from error
     return model
+
+
+def with_attention_dropout(config: PretrainedConfig, rate: float | None) -> PretrainedConfig:
+    """`config` after its dropout of the attention weights was set to `rate`; None leaves it."""
+    for key in ("attention_probs_dropout_prob", "attention_dropout"):
+        if rate is not None and hasattr(config, key):
+            setattr(config, key, rate)
+    return config
 
 
 def build_encoder(config: PretrainedConfig) -> PreTrainedModel:

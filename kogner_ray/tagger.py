@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,19 +12,21 @@ from typing import TypeAlias, overload
 import torch
 
 from kogner_ray.errors import ConfigError
-from kogner_ray.student.batch import collate, word_offsets
-from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
-from kogner_ray.student.decode import ScoredSpan, above_threshold, resolve
-from kogner_ray.student.disambiguation import Disambiguator
-from kogner_ray.student.gliner import CONFIG as GLINER_CONFIG
-from kogner_ray.student.gliner import read_gliner
+from kogner_ray.student.batch import collate
+from kogner_ray.student.checkpoint import Checkpoint
+from kogner_ray.student.decode import ScoredSpan, resolve
+from kogner_ray.student.dense import Precision
+from kogner_ray.student.disambiguation import Disambiguator, Link
+from kogner_ray.student.fast import FastStudent
+from kogner_ray.student.hub import load_checkpoint, push_to_hub, save_pretrained
 from kogner_ray.student.pieces import Piece, cut, pack, place
 from kogner_ray.student.windows import TokenisedText, Windower
 
 Types: TypeAlias = Sequence[str] | Mapping[str, str] | None
 """Type names, or name -> label text, or None for those that a checkpoint was trained on."""
 
-_TOKENS_A_BATCH = 4096
+_TOKENS_A_BATCH = 2048
+_TEXTS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +57,45 @@ class TaggedEntity:
 class Tagger:
     """Tags texts with the entity types of a checkpoint, or with any others given by name."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        """Tag with `checkpoint`; its modules are used as they are, whatever device they are on."""
+    def __init__(self, checkpoint: Checkpoint, *, precision: Precision = "fp32") -> None:
+        """Tag with the weights that `checkpoint` has now, on the device where they are.
+
+        Args:
+            checkpoint: a model; once it is trained further, make another tagger.
+            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs.
+
+        Raises:
+            ConfigError: no such precision on that device.
+        """
         self._checkpoint = checkpoint
-        self._student = checkpoint.student
+        self._fast = FastStudent(checkpoint.student, checkpoint.labels_tokenizer, precision=precision)
         self._windower = Windower(checkpoint.tokenizer, max_tokens=checkpoint.student.config.max_tokens)
         self._pad_id = checkpoint.tokenizer.pad_token_id or 0
 
     @classmethod
-    def load(cls, folder: str | Path) -> Tagger:
-        """The tagger of a checkpoint folder, ours or one of a GLiNER span bi-encoder.
+    def load(
+        cls, name: str | Path, *, precision: Precision = "fp32", device: str | torch.device | None = None
+    ) -> Tagger:
+        """The tagger of a checkpoint: a folder or, where there is none, an id on the hub, `org/name[@revision]`.
+
+        Both may hold a checkpoint of ours or one of a GLiNER span bi-encoder.
+
+        Args:
+            name: folder or id.
+            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs.
+            device: such as `cpu` or `cuda:1`; None takes the GPU where there is one.
 
         Raises:
-            CheckpointError: the folder is no complete checkpoint, or one of another architecture.
+            CheckpointError: no such folder or model, one that is not complete or of another architecture, or the hub
+                cannot be reached or does not let this user in.
+            ConfigError: no such precision on that device.
         """
-        return cls(read_gliner(folder) if (Path(folder) / GLINER_CONFIG).is_file() else read_checkpoint(folder))
+        return cls(_on_device(load_checkpoint(name), device), precision=precision)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None, token: str | None = None) -> Tagger:
+        """`load` under the name that users of the hub expect; see `student.hub.load_checkpoint`."""
+        return cls(_on_device(load_checkpoint(name, revision=revision, token=token), None))
 
     @property
     def types(self) -> dict[str, str]:
@@ -127,16 +154,37 @@ class Tagger:
             The entities of the text in order; a list of such lists when several texts were given.
 
         Raises:
-            ConfigError: `types` is a string, names one twice or an empty one, or the checkpoint has none of its own; a
-                threshold is no probability or of a type that is not asked for; a label text is longer than the label
-                encoder can read.
+            ConfigError: `types` is a string or empty, names one twice or an empty one, or the checkpoint has none of
+                its own; a threshold is no probability or of a type that is not asked for; a label text is longer than
+                the label encoder can read.
         """
         several = [texts] if isinstance(texts, str) else list(texts)
         labels = self._labels(types)
         limits = _thresholds(labels, threshold, per_type_thresholds or {})
-        with torch.inference_mode(), _evaluating(self._student):
-            found = self._tag(several, labels, limits, nested=nested, multi_label=multi_label, link=link)
+        found: list[list[TaggedEntity]] = []
+        with torch.inference_mode():
+            for first in range(0, len(several), _TEXTS_AT_ONCE):
+                group = several[first : first + _TEXTS_AT_ONCE]
+                found += self._tag(group, labels, limits, nested=nested, multi_label=multi_label, link=link)
         return found[0] if isinstance(texts, str) else found
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the checkpoint with a model card; see `student.hub.save_pretrained`."""
+        return save_pretrained(self._checkpoint, folder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload the checkpoint with a model card and return its address; see `student.hub.push_to_hub`."""
+        return push_to_hub(
+            self._checkpoint, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
+        )
 
     def _labels(self, types: Types) -> dict[str, str]:
         if types is None and not self.types:
@@ -146,8 +194,11 @@ class Tagger:
         if isinstance(types, str):
             raise ConfigError(f"types: expected a list of names, got the string {types!r}")
         names = list(types)
-        if wrong := sorted({name for name in names if names.count(name) > 1 or not name.strip()}):
-            raise ConfigError(f"types: expected names, each once, got {wrong[0]!r} {names.count(wrong[0])} times")
+        if not names:
+            raise ConfigError("types: expected at least one name")
+        counts = Counter(names)
+        if wrong := sorted(name for name, count in counts.items() if count > 1 or not name.strip()):
+            raise ConfigError(f"types: expected names, each once, got {wrong[0]!r} {counts[wrong[0]]} times")
         if isinstance(types, Mapping):
             return dict(types)
         return {name: self._checkpoint.types.get(name, name) for name in names}
@@ -162,39 +213,36 @@ class Tagger:
         multi_label: bool,
         link: bool,
     ) -> list[list[TaggedEntity]]:
-        if not labels:
-            return [[] for _ in texts]
         tokenised = self._windower.tokenise(texts)
-        prototypes_CD = self._prototypes(list(labels.values()))
+        prototypes_CD = self._fast.prototypes(list(labels.values()))
         disambiguator = self._disambiguator if link else None
         spans: list[list[ScoredSpan]] = [[] for _ in texts]
-        points: dict[tuple[int, int, int], torch.Tensor] = {}
+        points: list[torch.Tensor] = []
+        n_points = 0
         for pieces in self._batches(tokenised):
-            windows = [piece.window for piece in pieces]
-            batch = collate(windows, pad_id=self._pad_id).to(self._student.device)
-            halves = self._student.halves(batch)
-            found = above_threshold(self._student.marker.score(halves, prototypes_CD), batch.text_of_word_W, thresholds)
-            for piece, span, within in place(found, pieces, word_offsets(windows), batch):
-                spans[piece.text].append(within)
-                if disambiguator is not None:
-                    points[piece.text, within.start, within.end] = disambiguator.project(halves, span)
-        names = list(labels)
-        tagged = []
-        for index, text in enumerate(texts):
-            resolved = resolve(sorted(spans[index], key=_rank), nested=nested, multi_label=multi_label)
-            entities = [_entity(text, tokenised[index], span, names) for span in resolved]
+            batch = collate([piece.window for piece in pieces], pad_id=self._pad_id)
+            windows_of_words_W = batch.text_of_word_W.numpy()
+            batch = batch.to(self._fast.device)
+            halves = self._fast.halves(batch)
+            placed = place(self._fast.find(halves, batch, prototypes_CD, thresholds), pieces, windows_of_words_W)
+            for text, span in placed.spans(first_row=n_points):
+                spans[text].append(span)
             if disambiguator is not None:
-                placed = zip(entities, resolved, strict=True)
-                entities = [_linked(e, disambiguator, points[index, span.start, span.end]) for e, span in placed]
-            tagged.append(entities)
+                points.append(disambiguator.project(self._fast.represent(halves, placed.found)))
+                n_points += len(placed.texts)
+        kept = [resolve(sorted(own, key=_rank), nested=nested, multi_label=multi_label) for own in spans]
+        names = list(labels)
+        tagged = [
+            [_entity(text, words, span, names) for span in own]
+            for text, words, own in zip(texts, tokenised, kept, strict=True)
+        ]
+        if disambiguator is not None and points:
+            rows = [span.row for own in kept for span in own]
+            _link(tagged, disambiguator, torch.cat(points)[rows])
         return tagged
 
-    def _prototypes(self, label_texts: list[str]) -> torch.Tensor:
-        embeddings_CD = self._student.encode_labels(label_texts, self._checkpoint.labels_tokenizer)
-        return self._student.prototypes(embeddings_CD)
-
     def _batches(self, texts: Sequence[TokenisedText]) -> Iterator[list[Piece]]:
-        widest = self._student.config.max_width
+        widest = self._fast.config.max_width
         cuts = (cut(index, text, self._windower, widest=widest) for index, text in enumerate(texts))
         return pack([piece for pieces in cuts for piece in pieces], n_tokens=_TOKENS_A_BATCH)
 
@@ -203,6 +251,14 @@ class Tagger:
         if self._checkpoint.entities is None or self._checkpoint.kg_head is None:
             return None
         return Disambiguator(self._checkpoint)
+
+
+def _on_device(checkpoint: Checkpoint, device: str | torch.device | None) -> Checkpoint:
+    wanted = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    for module in (checkpoint.student, checkpoint.kg_head):
+        if module is not None:
+            module.to(wanted)
+    return checkpoint
 
 
 def _thresholds(labels: Collection[str], threshold: float, own: Mapping[str, float]) -> list[float]:
@@ -218,24 +274,18 @@ def _rank(span: ScoredSpan) -> tuple[float, int, int, int]:
     return (-span.score, span.start, span.end, span.type)
 
 
-def _linked(entity: TaggedEntity, disambiguator: Disambiguator, point_H: torch.Tensor) -> TaggedEntity:
-    link = disambiguator.link(entity.text, entity.type, point_H)
+def _link(tagged: list[list[TaggedEntity]], disambiguator: Disambiguator, points_SH: torch.Tensor) -> None:
+    """Put KG entities into `tagged`, whose entities have the rows of `points_SH` in order."""
+    flat = [entity for entities in tagged for entity in entities]
+    links = iter(disambiguator.link([e.text for e in flat], [e.type for e in flat], points_SH))
+    for entities in tagged:
+        entities[:] = [_linked(entity, link) for entity, link in zip(entities, links, strict=False)]
+
+
+def _linked(entity: TaggedEntity, link: Link | None) -> TaggedEntity:
     return entity if link is None else replace(entity, kg_id=link.id, kg_name=link.name, link_score=link.score)
 
 
 def _entity(text: str, tokenised: TokenisedText, span: ScoredSpan, names: Sequence[str]) -> TaggedEntity:
     start, end = tokenised.words.starts[span.start], tokenised.words.ends[span.end]
     return TaggedEntity(start, end, text[start:end], names[span.type], span.score)
-
-
-class _evaluating:  # noqa: N801
-    """Evaluation mode for a while, so that tagging with a model in training draws no dropout."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        self._module, self._was_training = module, module.training
-
-    def __enter__(self) -> None:
-        self._module.eval()
-
-    def __exit__(self, *exception: object) -> None:
-        self._module.train(self._was_training)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from small_corpus import DISEASES, DRUGS, amid, make_documents
 
 from kogner_ray.errors import ConfigError
+from kogner_ray.student.checkpoint import read_checkpoint
 from kogner_ray.student.pieces import cut
 from kogner_ray.tagger import TaggedEntity, Tagger
 
@@ -53,13 +54,12 @@ def test_is_deterministic_alone_and_in_company(tagger: Tagger) -> None:
         assert [e.score for e in one] == pytest.approx([e.score for e in other], abs=1e-5)
 
 
-def test_training_mode_is_left_as_it_was_and_draws_no_dropout(tagger: Tagger) -> None:
-    student = tagger._student.train()
-    try:
-        assert tagger.tag(SENTENCE) == tagger.tag(SENTENCE)
-        assert student.training
-    finally:
-        student.eval()
+def test_a_student_in_training_is_left_as_it_was_and_draws_no_dropout(tiny_checkpoint: Path) -> None:
+    checkpoint = read_checkpoint(tiny_checkpoint)
+    expected = Tagger(checkpoint).tag(SENTENCE)
+    checkpoint.student.train()
+    assert Tagger(checkpoint).tag(SENTENCE) == expected
+    assert all(module.training for module in checkpoint.student.modules())
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,9 @@ def test_offsets_count_characters_not_bytes(tagger: Tagger) -> None:
 
 def test_no_text_and_no_types(tagger: Tagger) -> None:
     assert tagger.tag([]) == []
-    assert tagger.tag(SENTENCE, {}) == []
-    assert tagger.tag([SENTENCE, ""], []) == [[], []]
+    for types in ([], {}):
+        with pytest.raises(ConfigError, match="at least one"):
+            tagger.tag(SENTENCE, types)
 
 
 def test_a_single_type_must_be_in_a_list(tagger: Tagger) -> None:

@@ -1,42 +1,44 @@
-"""From span logits to spans: threshold first, then resolve overlaps."""
+"""Spans that scored above their thresholds, and which of them to keep where they overlap."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
+import numpy.typing as npt
 
-from kogner_ray.student.spans import span_mask
+
+@dataclass(frozen=True)
+class Found:
+    """Spans above their thresholds, as arrays of length S.
+
+    Attributes:
+        starts: first word, a packed position.
+        ends: last word.
+        types: type index.
+        scores: probability.
+    """
+
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    types: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> Found:
+        """The chosen ones."""
+        return Found(self.starts[chosen], self.ends[chosen], self.types[chosen], self.scores[chosen])
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredSpan:
-    """Words `start..end` (inclusive, packed positions) as type index `type`, with probability `score`."""
+    """Words `start..end` (inclusive) as type index `type`, with probability `score`; `row` is the caller's mark."""
 
     start: int
     end: int
     type: int
     score: float
-
-
-def above_threshold(
-    logits_KWC: torch.Tensor, text_of_word_W: torch.Tensor, thresholds: float | Sequence[float]
-) -> list[ScoredSpan]:
-    """Spans within one text whose probability is above their type's threshold, best first.
-
-    Args:
-        logits_KWC: as `SpanMarker.score` gives them.
-        text_of_word_W: text of each packed word.
-        thresholds: one probability for all types, or one a type.
-    """
-    probabilities_KWC = logits_KWC.float().sigmoid()
-    limits_C = torch.as_tensor(thresholds, device=logits_KWC.device).expand(logits_KWC.shape[2])
-    mask_KW = span_mask(text_of_word_W, logits_KWC.shape[0])
-    widths, starts, types = ((probabilities_KWC > limits_C) & mask_KW.unsqueeze(2)).nonzero(as_tuple=True)
-    scores = probabilities_KWC[widths, starts, types]
-    rows = zip(starts.tolist(), widths.tolist(), types.tolist(), scores.tolist(), strict=True)
-    return sorted((ScoredSpan(s, s + k, c, p) for s, k, c, p in rows), key=lambda x: (-x.score, x.start, x.end, x.type))
+    row: int = -1
 
 
 def resolve(spans: Sequence[ScoredSpan], *, nested: bool = False, multi_label: bool = False) -> list[ScoredSpan]:

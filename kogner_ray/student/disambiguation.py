@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch.nn.functional import normalize
 
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.checkpoint import Checkpoint
-from kogner_ray.student.decode import ScoredSpan
-from kogner_ray.student.spans import SpanHalves
 
 LINK_THRESHOLD = 0.0
 """Cosine to H below which a mention with several candidates stays unlinked."""
+
+_CACHED_SURFACES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +39,47 @@ class Disambiguator:
     def __init__(self, checkpoint: Checkpoint) -> None:
         """`checkpoint` must have a KG head and entities."""
         assert checkpoint.entities is not None and checkpoint.kg_head is not None
-        self._marker, self._kg_head = checkpoint.student.marker, checkpoint.kg_head
+        self._kg_head = checkpoint.kg_head
         self._entities = checkpoint.entities.entities
         self._linker = Linker.from_table(self._entities)
         self._directions_NH = normalize(checkpoint.entities.stacked(checkpoint.modalities), dim=1)
+        self._candidates = lru_cache(_CACHED_SURFACES)(self._called)
 
-    def project(self, halves: SpanHalves, span: ScoredSpan) -> torch.Tensor:
-        """g(S_ij) of a span of the batch that `halves` belong to, (H,)."""
-        at = [torch.tensor([word], device=halves.starts_WF.device) for word in (span.start, span.end)]
-        point_H: torch.Tensor = self._kg_head(self._marker.represent(halves, at[0], at[1]))[0]
-        return point_H
+    def project(self, spans_SD: torch.Tensor) -> torch.Tensor:
+        """g(S_ij) of span representations, (S, H) on the CPU, rows of length 1."""
+        device = next(self._kg_head.parameters()).device
+        return normalize(self._kg_head(spans_SD.to(device)).float(), dim=1).cpu()
 
-    def link(self, surface: str, type: str, point_H: torch.Tensor) -> Link | None:
-        """The nearest of the entities that have the name `surface`, preferably of `type`; None when there is none."""
-        rows = self._linker.candidates(surface, [type]) or self._linker.candidates(surface)
+    def link(self, surfaces: Sequence[str], types: Sequence[str], points_SH: torch.Tensor) -> list[Link | None]:
+        """For each mention the nearest of the entities that have its name, preferably of its type.
+
+        Args:
+            surfaces: the mentions' characters.
+            types: the mentions' types.
+            points_SH: as `project` gives them.
+
+        Returns:
+            None where nothing has the name, or several do and none of them is near (`LINK_THRESHOLD`).
+        """
+        rows = [self._candidates(surface, type) for surface, type in zip(surfaces, types, strict=True)]
+        owners = torch.repeat_interleave(torch.tensor([len(found) for found in rows], dtype=torch.int64))
+        flat = torch.tensor([row for found in rows for row in found], dtype=torch.int64)
+        cosines = (self._directions_NH[flat] * points_SH[owners]).sum(1).tolist()
+        links: list[Link | None] = []
+        first = 0
+        for found in rows:
+            links.append(self._nearest(found, cosines[first : first + len(found)]))
+            first += len(found)
+        return links
+
+    def _called(self, surface: str, type: str) -> tuple[int, ...]:
+        return tuple(self._linker.candidates(surface, [type]) or self._linker.candidates(surface))
+
+    def _nearest(self, rows: Sequence[int], cosines: Sequence[float]) -> Link | None:
         if not rows:
             return None
-        scores = self._directions_NH[torch.tensor(rows)] @ normalize(point_H.float().cpu(), dim=0)
-        best = int(scores.argmax())
-        if len(rows) > 1 and float(scores[best]) < LINK_THRESHOLD:
+        score, row = max(zip(cosines, rows, strict=True), key=lambda pair: pair[0])
+        if len(rows) > 1 and score < LINK_THRESHOLD:
             return None
-        row = self._entities.slice(rows[best], 1).to_pylist()[0]
-        return Link(row["id"], row["name"], float(scores[best]))
+        entity = self._entities.slice(row, 1)
+        return Link(entity["id"][0].as_py(), entity["name"][0].as_py(), score)

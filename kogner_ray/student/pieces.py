@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from kogner_ray.student.batch import Batch
-from kogner_ray.student.decode import ScoredSpan
+import numpy as np
+import numpy.typing as npt
+
+from kogner_ray.student.decode import Found, ScoredSpan
 from kogner_ray.student.windows import TokenisedText, Window, Windower
+
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +54,43 @@ def pack(pieces: Sequence[Piece], *, n_tokens: int) -> Iterator[list[Piece]]:
         yield batch
 
 
-def place(
-    found: Sequence[ScoredSpan], pieces: Sequence[Piece], offsets: Sequence[int], batch: Batch
-) -> Iterator[tuple[Piece, ScoredSpan, ScoredSpan]]:
-    """Each span with its piece, as found in the batch and as words of its text; only where its piece answers for it.
+@dataclass(frozen=True)
+class Placed:
+    """Found spans with their place in the texts, as arrays of length S.
+
+    Attributes:
+        found: as words of the batch.
+        texts: index of each one's text.
+        starts: first word within that text.
+        ends: last word within that text.
+    """
+
+    found: Found
+    texts: IntArray
+    starts: IntArray
+    ends: IntArray
+
+    def spans(self, *, first_row: int) -> Iterator[tuple[int, ScoredSpan]]:
+        """Each one's text and itself, its row counted from `first_row`."""
+        columns = (self.starts, self.ends, self.found.types, self.found.scores)
+        rows = zip(self.texts.tolist(), *(column.tolist() for column in columns), strict=True)
+        for row, (text, start, end, type_, score) in enumerate(rows, first_row):
+            yield text, ScoredSpan(start, end, type_, score, row)
+
+
+def place(found: Found, pieces: Sequence[Piece], windows_of_words_W: IntArray) -> Placed:
+    """The found spans that their piece answers for, as words of their texts.
 
     Args:
-        found: spans by packed words.
+        found: spans of a batch.
         pieces: of the batch.
-        offsets: first packed word of each piece.
-        batch: what they were packed into.
+        windows_of_words_W: index of the piece that each word of the batch belongs to.
     """
-    owners = batch.text_of_word_W.cpu().numpy()
-    for span in found:
-        index = int(owners[span.start])
-        piece = pieces[index]
-        shift = piece.window.first_word - offsets[index]
-        within = replace(span, start=span.start + shift, end=span.end + shift)
-        if piece.first_start <= within.start < piece.end_start:
-            yield piece, span, within
+    offsets = np.concatenate([[0], np.cumsum([piece.window.n_words for piece in pieces])[:-1]])
+    rows = [(piece.text, piece.window.first_word, piece.first_start, piece.end_start) for piece in pieces]
+    texts, first_words, first_starts, end_starts = np.array(rows, dtype=np.int64).T
+    owners = windows_of_words_W[found.starts]
+    shifts = (first_words - offsets)[owners]
+    starts = found.starts + shifts
+    mine = (starts >= first_starts[owners]) & (starts < end_starts[owners])
+    return Placed(found.only(mine), texts[owners][mine], starts[mine], (found.ends + shifts)[mine])

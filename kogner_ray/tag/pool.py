@@ -71,7 +71,7 @@ def tagged(
     ).map_batches(
         TagWorker,
         fn_constructor_args=(tagging, output, Attempts.start()),
-        fn_constructor_kwargs={"threads": pool.threads},
+        fn_constructor_kwargs={"threads": pool.threads, "device": "cuda" if pool.gpus else "cpu"},
         batch_size=1,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(min_size=pool.min, max_size=pool.most()),

@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import pyarrow as pa
 import ray
@@ -17,6 +16,7 @@ from pydantic import Field
 from kogner_ray.config import Config
 from kogner_ray.data.spans import Entity
 from kogner_ray.errors import ConfigError, KognerError
+from kogner_ray.student.dense import Precision
 from kogner_ray.tag.attempts import Attempts
 from kogner_ray.tag.chunks import Chunk, Failure, Numbered
 from kogner_ray.tag.counts import Counts
@@ -29,7 +29,7 @@ class Tagging(Config):
     """What decides which entities are found, as for `Tagger.tag`.
 
     Attributes:
-        checkpoint: folder of a checkpoint; every node must see it.
+        checkpoint: folder of a checkpoint, which every node must see, or an id on the hub.
         types: names, or name -> label text; those of the training when None.
         threshold: probability that a span must exceed.
         per_type_thresholds: type -> probability, where it is another one.
@@ -46,7 +46,7 @@ class Tagging(Config):
     nested: bool = False
     multi_label: bool = False
     link: bool = True
-    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,16 @@ class Result:
 class TagWorker:
     """Loads the Tagger once, then turns rows of `chunks.ROW` into pickled `Result`s."""
 
-    def __init__(self, tagging: Tagging, output: OutputFolder, attempts: Attempts, *, threads: int) -> None:
+    def __init__(
+        self, tagging: Tagging, output: OutputFolder, attempts: Attempts, *, threads: int, device: str
+    ) -> None:
         """An error of ours is kept for the first chunk: Ray would run a failing constructor again and again."""
         torch.set_num_threads(threads)
         self._output, self._tagging, self._attempts = output, tagging, attempts
         self._name = f"{ray.get_runtime_context().get_node_id()}:{os.getpid()}"
         self._tagger: Tagger | KognerError
         try:
-            self._tagger = _load(tagging)
+            self._tagger = _load(tagging, device)
         except KognerError as error:
             self._tagger = error
 
@@ -150,8 +152,8 @@ def _parts(documents: Numbered, tag: Callable[[Numbered], pa.Table], failures: l
     yield from _parts(documents[middle:], tag, failures)
 
 
-def _load(tagging: Tagging) -> Tagger:
-    tagger = Tagger.load(tagging.checkpoint)
+def _load(tagging: Tagging, device: str) -> Tagger:
+    tagger = Tagger.load(tagging.checkpoint, precision=tagging.precision, device=device)
     tagger.tag([""], tagging.types, threshold=tagging.threshold, per_type_thresholds=tagging.per_type_thresholds)
     return tagger
 

@@ -18,23 +18,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray.data
-import torch
 from pydantic import Field
 
 from kogner_ray.config import Config
 from kogner_ray.data.corpora import plain_errors
 from kogner_ray.data.spans import Document, from_table, to_table
 from kogner_ray.data.splits import find_leaks
-from kogner_ray.encoder import load_encoder_config, load_tokenizer
 from kogner_ray.errors import ConfigError, DataError
 from kogner_ray.evaluate import EvaluateSettings, Evaluation, evaluate
 from kogner_ray.kg.coverage import CoverageReport, coverage
 from kogner_ray.kg.embeddings import EntityTable
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from kogner_ray.student.kg_head import KGHead
-from kogner_ray.student.model import StudentConfig, pretrained_student
-from kogner_ray.student.windows import Windower
+from kogner_ray.student.model import StudentConfig
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.feed import feed
 from kogner_ray.train.figures import draw_curves
@@ -43,6 +39,7 @@ from kogner_ray.train.run_folder import claim, write_text
 from kogner_ray.train.session import Workers, fit
 from kogner_ray.train.settings import LossConfig, TrainConfig
 from kogner_ray.train.sources import CorpusConfig, KgConfig, entity_table, read_splits, split_files
+from kogner_ray.train.start import Start, find_start, starting_point
 from kogner_ray.train.student import student_loop
 
 _LOG = logging.getLogger(__name__)
@@ -55,7 +52,9 @@ class DistillConfig(Config):
         output: run folder; running again with the same folder goes on where it stopped.
         corpus: labelled text.
         kg: the knowledge graph and its teacher.
-        student: architecture.
+        student: architecture; with `start_from`, that of the checkpoint, of which only dropout and windows can change.
+        start_from: checkpoint to go on from, ours or GLiNER's: a folder or an id on the hub (`org/name@revision`). Its
+            types keep their label texts unless `corpus.types` names others; None starts with new heads.
         modalities: parts of H that the student is drawn to.
         kg_head_width: inner width of g.
         loss: weights of L_lang and L_dist.
@@ -72,6 +71,7 @@ class DistillConfig(Config):
     corpus: CorpusConfig = CorpusConfig(name="embedded")
     kg: KgConfig = KgConfig(source="embedded")
     student: StudentConfig = StudentConfig()
+    start_from: str | None = None
     modalities: tuple[Literal["text", "graph", "logic"], ...] = ("text", "graph", "logic")
     kg_head_width: int = Field(768, gt=0)
     loss: LossConfig = LossConfig()
@@ -115,15 +115,17 @@ def distill(config: DistillConfig) -> DistillReport:
     """Train a student with the KG (and, if asked, one without), and evaluate on the test split.
 
     Raises:
-        ConfigError: the run folder was made with other settings, the corpus names no files or has no annotation, or the
-            encoder cannot take `student.max_tokens`.
+        ConfigError: the run folder was made with other settings, the corpus names no files or has no annotation, the
+            encoder cannot take `student.max_tokens`, or `student` contradicts the checkpoint to start from.
         DataError: a corpus or KG file is malformed, the training split is empty, or splits share text.
         EncoderNotFound: an encoder that is not here.
-        CheckpointError: the run folder cannot be written.
+        CheckpointError: the run folder cannot be written, or there is no whole checkpoint to start from.
     """
-    for encoder in (config.student.encoder, config.student.labels_encoder or config.student.encoder):
-        load_encoder_config(encoder)  # now, rather than after hours of teaching
+    begin = find_start(config.student, config.start_from)  # now, rather than after hours of teaching
+    config = config.model_copy(update={"student": begin.config})
     corpus = _read_corpus(config.corpus)
+    if config.corpus.types is None:
+        corpus = replace(corpus, types=begin.label_texts(corpus.types))
     claim(config.output, config)
     table = entity_table(
         config.kg, folder=config.output / "teacher", num_workers=config.num_workers, seed=config.train.seed
@@ -136,9 +138,11 @@ def distill(config: DistillConfig) -> DistillReport:
             _LOG.warning("no mention of the corpus links to the KG: training goes on with L_lang alone")
     baseline = None
     if config.compare:
-        baseline = _train(config, corpus, None, config.output / "no_kg")[1]
-    finished, test, census = _train(config, corpus, table, config.output / "student")
+        baseline = _train(config, begin, corpus, None, config.output / "no_kg")[1]
+    finished, test, census = _train(config, begin, corpus, table, config.output / "student")
     origin = provenance(config, corpus=split_files(config.corpus), table=table) | {"leaks": corpus.leaks}
+    if begin.origin is not None:
+        origin["started_from"] = dict(begin.origin)
     origin["test"] = None if test is None else test.as_dict()
     checkpoint = write_checkpoint(replace(finished, entities=table, provenance=origin), config.output / "checkpoint")
     report = DistillReport(checkpoint, test, baseline, census, coverage_report)
@@ -180,11 +184,19 @@ def _mentions(documents: Sequence[Document]) -> set[str]:
 
 
 def _train(
-    config: DistillConfig, corpus: _Corpus, table: EntityTable | None, folder: Path
+    config: DistillConfig, begin: Start, corpus: _Corpus, table: EntityTable | None, folder: Path
 ) -> tuple[Checkpoint, Evaluation | None, Mapping[str, int]]:
     start = folder / "start"
     if not (start / "student.json").is_file():
-        write_checkpoint(_starting_point(config, corpus.types, table), start)
+        untrained = starting_point(
+            begin,
+            corpus.types,
+            table,
+            modalities=config.modalities,
+            kg_head_width=config.kg_head_width,
+            seed=config.train.seed,
+        )
+        write_checkpoint(untrained, start)
     examples, census = feed(corpus.train, start=start, linker=config.kg.linker)
     job = {"start": str(start.absolute()), "train": config.train.model_dump(), "loss": config.loss.model_dump()}
     dev = ray.data.from_arrow(to_table(corpus.splits.get("dev", [])))
@@ -198,31 +210,6 @@ def _train(
         threshold=config.train.threshold, nested=config.train.nested, bootstrap=config.bootstrap, seed=config.train.seed
     )
     return best, evaluate(Tagger(best), corpus.splits["test"], settings), census
-
-
-def _starting_point(config: DistillConfig, types: Mapping[str, str], table: EntityTable | None) -> Checkpoint:
-    torch.manual_seed(config.train.seed)
-    student = pretrained_student(config.student)
-    tokenizer = load_tokenizer(config.student.encoder)
-    Windower(tokenizer, max_tokens=config.student.max_tokens)  # refused here rather than by an actor
-    labels = config.student.labels_encoder
-    kg_head: KGHead | None = None
-    modalities: tuple[str, ...] = ()
-    if table is not None:
-        modalities = tuple(name for name in config.modalities if name in table.matrices)
-        if not modalities:
-            raise ConfigError(f"modalities: expected some of {list(table.matrices)}, got {list(config.modalities)}")
-        width = table.stacked(modalities).shape[1]
-        kg_head = KGHead(width=student.width, target_width=width, hidden_width=config.kg_head_width)
-    return Checkpoint(
-        student=student,
-        tokenizer=tokenizer,
-        labels_tokenizer=tokenizer if labels is None else load_tokenizer(labels),
-        types=types,
-        kg_head=kg_head,
-        modalities=modalities,
-        entities=table,
-    )
 
 
 def _documents(dataset: ray.data.Dataset) -> list[Document]:

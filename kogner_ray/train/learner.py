@@ -13,7 +13,7 @@ from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.train.examples import Example
 from kogner_ray.train.losses import distillation_loss, language_loss, make_targets
 from kogner_ray.train.optim import make_optimiser
-from kogner_ray.train.precision import autocast, suit_attention
+from kogner_ray.train.precision import autocast, chosen, suit_attention
 from kogner_ray.train.session import Session
 from kogner_ray.train.settings import LossConfig, TrainConfig
 
@@ -34,7 +34,8 @@ class Learner:
         self.model, self.config, self.weights, self.device = model, config, weights, device
         self.student = model.student.to(device)
         self.kg_head = None if model.kg_head is None else model.kg_head.to(device)
-        self.autocast = autocast(config.precision, device)
+        self.precision = chosen(config.precision, device)
+        self.autocast = autocast(self.precision, device)
         self._entities_NH = None if entities_NH is None else entities_NH.to(device)
         suit_attention(self.student.token_rep_layer.bert_layer.model, device)
         self._freeze()

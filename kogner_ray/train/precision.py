@@ -15,9 +15,16 @@ from kogner_ray.encoder import has_bf16
 Precision = Literal["auto", "bf16", "fp32"]
 
 
+def chosen(precision: Precision, device: torch.device) -> Literal["bf16", "fp32"]:
+    """What to compute in; `auto` takes bf16 where the hardware computes in it."""
+    if precision == "auto":
+        return "bf16" if has_bf16(device) else "fp32"
+    return precision
+
+
 def autocast(precision: Precision, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    """Makes a context of bf16 autocast, or of none; `auto` takes bf16 where the hardware computes in it."""
-    if precision == "fp32" or (precision == "auto" and not has_bf16(device)):
+    """Makes a context of bf16 autocast, or of none."""
+    if chosen(precision, device) == "fp32":
         return contextlib.nullcontext
     return lambda: torch.autocast(device.type, torch.bfloat16)
 

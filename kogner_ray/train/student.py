@@ -86,7 +86,6 @@ class StudentLoop:
             if folder is not None:
                 self._restore(folder)
         self.store, self.dev = receive_examples(scratch), receive_documents("dev")
-        self.tagger = Tagger(model)
         self.n_steps = self.config.epochs * -(-len(self.store) // self.config.batch_size)
 
     def run(self) -> None:
@@ -157,13 +156,12 @@ class StudentLoop:
     def _evaluate(self) -> Counts:
         """Strict dev scores; each rank tags its share."""
         mine = self.dev[self.session.rank :: self.session.world_size]
-        with self.learner.autocast():
-            tagged = self.tagger.tag(
-                [document.text for document in mine],
-                threshold=self.config.threshold,
-                nested=self.config.nested,
-                link=False,
-            )
+        tagged = Tagger(self.learner.model, precision=self.learner.precision).tag(
+            [document.text for document in mine],
+            threshold=self.config.threshold,
+            nested=self.config.nested,
+            link=False,
+        )
         counts = Counts()
         for document, entities in zip(mine, tagged, strict=True):
             compared = compare(document, entities, self.learner.model.types)

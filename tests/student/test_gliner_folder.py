@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from small_corpus import make_documents
+from small_corpus import make_documents, teach
 
+from kogner_ray.data.formats import read_documents
+from kogner_ray.encoder import load_tokenizer
 from kogner_ray.errors import CheckpointError, ConfigError
-from kogner_ray.student.checkpoint import read_checkpoint
+from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
 from kogner_ray.student.gliner import CONFIG, read_gliner, write_gliner
+from kogner_ray.student.model import StudentConfig, pretrained_student
 from kogner_ray.tagger import TaggedEntity, Tagger
 
 gliner = pytest.importorskip("gliner", reason="the peer is in the test extra")
@@ -49,6 +52,27 @@ def test_we_find_the_same_in_what_gliner_wrote(peer: Any, tmp_path: Path, safe: 
     peer.save_pretrained(tmp_path / "model", safe_serialization=safe)
     tagger = Tagger.load(tmp_path / "model")
     same(tagger.tag(TEXTS, LABELS), peer.inference(TEXTS, LABELS, threshold=0.5))
+
+
+@pytest.mark.slow
+def test_500_sentences_of_bc5cdr_both_ways(mirror: Path, tmp_path: Path) -> None:
+    """Heads on the embedded encoder, a minute old: unsure of much, so that scores lie everywhere."""
+    (test,) = mirror.glob("cambridgeltl/*/*/data/BC5CDR-IOB/test.tsv")
+    torch.manual_seed(0)
+    student = pretrained_student(StudentConfig(dropout=0.0))
+    student.token_rep_layer.requires_grad_(False)
+    tokenizer, types = load_tokenizer("embedded"), ["Chemical", "Disease"]
+    untaught = Checkpoint(student, tokenizer, tokenizer, dict(zip(types, types, strict=True)))
+    checkpoint = teach(untaught, list(read_documents(test.with_name("train.tsv")))[:800], steps=60)
+    texts = [document.text for document in list(read_documents(test))[:500]]
+
+    folder = write_gliner(checkpoint, tmp_path / "ours")
+    there = gliner.GLiNER.from_pretrained(str(folder), local_files_only=True).eval()
+    expected = there.inference(texts, types, threshold=0.2, batch_size=16)
+    assert sum(map(len, expected)) > 300
+    same(Tagger(checkpoint).tag(texts, threshold=0.2), expected)
+    there.save_pretrained(tmp_path / "theirs")
+    same(Tagger.load(tmp_path / "theirs").tag(texts, types, threshold=0.2), expected)
 
 
 class TestRefused:

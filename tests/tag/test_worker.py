@@ -51,7 +51,7 @@ def test_settings_that_are_refused_are_no_documents_fault() -> None:
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_document_that_takes_its_process_down_is_not_tagged_for_ever(tiny_checkpoint: Path, tmp_path: Path) -> None:
     output, attempts = OutputFolder(str(tmp_path)), Attempts.start()
-    worker = TagWorker(Tagging(checkpoint=str(tiny_checkpoint)), output, attempts, threads=1)
+    worker = TagWorker(Tagging(checkpoint=str(tiny_checkpoint)), output, attempts, threads=1, device="cpu")
     row = {"input": "a", "chunk": 2, "payload": pickle.dumps(CHUNK)}
     for _ in range(3):
         assert not attempts.exhausted("a", 2)  # begun, but never heard of again

@@ -26,11 +26,14 @@ from kogner_ray.data.spans import Document, Entity
 from kogner_ray.errors import CheckpointError, ConfigError, DataError, EncoderNotFound
 from kogner_ray.kg.embeddings import write_entity_table
 from kogner_ray.student.checkpoint import read_checkpoint
+from kogner_ray.student.gliner import write_gliner
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.distill import DistillConfig, DistillReport, distill
+from kogner_ray.train.start import find_start
 
 SPLITS = {"train": make_documents(30), "dev": make_documents(9, seed=1, prefix="v")}
 SPLITS["test"] = make_documents(9, seed=2, prefix="t")
+TEXTS = [document.text for document in SPLITS["test"]]
 FINISHED = {"compare": True, "train": {"epochs": 25, "batch_size": 4, "evaluate_every": 5}}
 JOB = Path(__file__).parents[2] / "jobs" / "distill.py"
 
@@ -129,6 +132,72 @@ def test_a_run_folder_of_other_settings_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=f"other settings of {named};"):
         distill(world.config(finished[0], **{**FINISHED, **changes}))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+class TestStartFrom:
+    """A run that goes on from a checkpoint."""
+
+    def values(self, world: World, output: Path, start: Path, **changes: Any) -> dict[str, Any]:
+        values = world.values(output, train={"epochs": 1}, **{"kg": {"entity_table": None}, **changes})
+        return values | {"student": changes.get("student", {}), "start_from": str(start)}
+
+    def test_the_first_step_is_that_checkpoint_and_the_last_loads(
+        self, world: World, tiny_checkpoint: Path, tmp_path: Path
+    ) -> None:
+        exported = write_gliner(read_checkpoint(tiny_checkpoint), tmp_path / "gliner")
+        values = self.values(world, tmp_path / "run", exported, kg={}, student={"dropout": 0.2, "max_tokens": 48})
+        report = distill(make_config(DistillConfig, values))
+        begun = Tagger.load(tmp_path / "run" / "student" / "start")
+        assert begun.types == {"Chemical": "drug", "Disease": "disease"}
+        found = begun.tag(TEXTS, link=False)
+        assert sum(map(len, found)) > len(TEXTS)
+        assert found == Tagger.load(exported).tag(TEXTS)
+        before, after = read_checkpoint(tmp_path / "run" / "student" / "start"), read_checkpoint(report.checkpoint)
+        assert (after.student.config.dropout, after.student.config.max_tokens) == (0.2, 48)
+        assert after.student.config.max_width == 6
+        assert after.kg_head is not None
+        weights = after.student.state_dict()
+        moved = {name.split(".")[0] for name, w in before.student.state_dict().items() if not w.equal(weights[name])}
+        assert moved == {"token_rep_layer", "span_rep_layer", "prompt_rep_layer"}
+        labels = [name for name in weights if "labels_encoder" in name]
+        assert all(weights[name].equal(before.student.state_dict()[name]) for name in labels)
+        assert report.test.report.micro.f1 > 0.8
+        assert after.provenance["started_from"]["checkpoint"] == str(exported)
+
+    def test_one_of_ours_with_types_of_its_own(self, world: World, tiny_checkpoint: Path, tmp_path: Path) -> None:
+        corpus = {"types": {"Disease": "illness"}}
+        values = self.values(world, tmp_path / "run", tiny_checkpoint, corpus=corpus)
+        distill(make_config(DistillConfig, values))
+        begun = Tagger.load(tmp_path / "run" / "student" / "start")
+        assert begun.types == {"Disease": "illness"}
+        asked = {"Disease": "disease", "Chemical": "drug"}
+        assert begun.tag(TEXTS, asked) == Tagger.load(tiny_checkpoint).tag(TEXTS, asked, link=False)
+        written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+        assert written["student"]["max_width"] == 6
+        asked_again = make_config(DistillConfig, written)
+        assert find_start(asked_again.student, asked_again.start_from).config == asked_again.student
+
+    @pytest.mark.parametrize(
+        ("student", "message"),
+        [
+            ({"max_width": 12}, r"student\.max_width: .*checkpoint has 6, got 12; .*takes its architecture"),
+            ({"width": 64}, "has 32, got 64"),
+            ({"encoder": "embedded"}, r"student\.encoder"),
+            ({"labels_encoder": "embedded"}, r"student\.labels_encoder"),
+            ({"max_tokens": 500}, "max_tokens: at most 128"),
+        ],
+    )
+    def test_settings_that_contradict_it(
+        self, world: World, tiny_checkpoint: Path, tmp_path: Path, student: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ConfigError, match=message):
+            distill(make_config(DistillConfig, self.values(world, tmp_path / "run", tiny_checkpoint, student=student)))
+        assert not (tmp_path / "run").exists()
+
+    def test_a_checkpoint_that_is_not_there(self, world: World, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match="no such folder"):
+            distill(make_config(DistillConfig, self.values(world, tmp_path / "run", tmp_path / "nowhere")))
 
 
 @pytest.mark.usefixtures("ray_cluster")

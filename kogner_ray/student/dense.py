@@ -1,0 +1,93 @@
+"""Linear layers ready for inference: packed once, in the arithmetic that was asked for, with what follows fused in.
+
+On a CPU they are oneDNN's, which uses the widest vectors that the machine has; the BLAS behind `torch.nn.Linear` does
+so on some makers' machines only.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from kogner_ray.errors import ConfigError
+
+Precision = Literal["fp32", "bf16", "int8"]
+"""Arithmetic of the matrix products; int8 is dynamic: weights a row, activations a tensor, all else in fp32."""
+
+Activation = Literal["none", "relu", "gelu"]
+
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "none": lambda x: x,
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+}
+
+
+def dtype_of(precision: Precision) -> torch.dtype:
+    """What flows between the layers."""
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Raise `ConfigError` where `device` has no kernels for `precision`."""
+    if precision not in ("fp32", "bf16", "int8"):
+        raise ConfigError(f"precision: expected fp32, bf16 or int8, got {precision!r}")
+    if precision == "int8" and device.type != "cpu":
+        raise ConfigError(f"precision: int8 is for CPUs; on {device.type} use bf16")
+
+
+class Dense(nn.Module):
+    """`activation(x Wᵀ + b) + residual` with constant weights."""
+
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, *, precision: Precision, activation: Activation = "none"
+    ) -> None:
+        """`weight`: (n_out, n_in)."""
+        super().__init__()
+        self._precision, self._activation = precision, activation
+        dtype, self._n_out = dtype_of(precision), weight.shape[0]
+        self._weight = weight.detach().to(dtype).contiguous()
+        self._bias = None if bias is None else bias.detach().to(dtype).contiguous()
+        on_cpu = weight.device.type == "cpu"
+        self._packed: Any = None
+        if precision == "int8":
+            self._packed = _quantised(self._weight, self._bias)
+        elif on_cpu and torch.backends.mkldnn.is_available():
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight)
+
+    @classmethod
+    def of(cls, linear: nn.Linear, *, precision: Precision, activation: Activation = "none") -> Dense:
+        """The same layer as `linear`."""
+        return cls(linear.weight, linear.bias, precision=precision, activation=activation)
+
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """x: (..., n_in); residual: (..., n_out), added last."""
+        if self._packed is None or self._precision == "int8":
+            out = _ACTIVATIONS[self._activation](self._product(x))
+        elif residual is not None and self._activation == "none":
+            summed: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+                x, residual, self._packed, self._bias, "add"
+            )
+            return summed
+        else:
+            out = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, self._activation, [], "none")
+        return out if residual is None else out.add_(residual)
+
+    def _product(self, x: torch.Tensor) -> torch.Tensor:
+        if self._packed is None:
+            return functional.linear(x, self._weight, self._bias)
+        product: torch.Tensor = torch.ops.quantized.linear_dynamic(x, self._packed)
+        return product
+
+
+def _quantised(weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
+    warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.*")
+    scales = weight.abs().amax(1).clamp(min=1e-8) / 127
+    zeros = torch.zeros(len(scales), dtype=torch.int64)
+    quantised = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
+    return torch.ops.quantized.linear_prepack(quantised, bias)
