@@ -125,3 +125,22 @@ def test_killed_actors_lose_and_double_nothing(corpus: Path, tiny_checkpoint: Pa
     assert outcome["report"].counts.documents == sum(SIZES.values())
     assert len(killed) == 2
     check_against_the_tagger(output, tiny_checkpoint)
+
+
+@pytest.mark.slow
+def test_a_lost_node_loses_and_doubles_nothing(
+    corpus: Path, tiny_checkpoint: Path, ray_folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    settings: dict[str, Any] = {"inputs": [str(corpus)], "output": str(output), "checkpoint": str(tiny_checkpoint)}
+    settings |= {"chunks": {"records": 5}, "workers": {"min": 2, "max": 2}}
+    script = Path(__file__).with_name("lose_a_node.py")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment |= {"RAY_TMPDIR": str(ray_folder), "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    command = [sys.executable, str(script), json.dumps(settings)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["lost"] >= 1, said
+    assert said["counts"]["documents"] == sum(SIZES.values())
+    check_against_the_tagger(output, tiny_checkpoint)
