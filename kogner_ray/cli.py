@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from dataclasses import asdict, is_dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -80,33 +81,34 @@ def evaluate(
 @app.command()
 def tag(
     text: Annotated[str, typer.Argument(help="Text to tag, or - to read it from stdin.")],
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder.")],
+    checkpoint: Annotated[str, typer.Option(help="Checkpoint folder, or an id on the hub: org/name[@revision].")],
     types: Annotated[str | None, typer.Option(help="Comma-separated types; the checkpoint's by default.")] = None,
     threshold: Annotated[float, typer.Option(help="Probability that a span must exceed.")] = 0.5,
     nested: Annotated[bool, typer.Option(help="Keep entities within entities.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
+    color: Annotated[bool, typer.Option("--color", help="Coloured text, also into a file or a pipe.")] = False,
 ) -> None:
-    """Tag one text and print its entities as JSON lines."""
-    from kogner_ray.tagger import Tagger
-
-    source = sys.stdin.read() if text == "-" else text
-    wanted = types.split(",") if types else None
-    for entity in Tagger.load(checkpoint).tag(source, wanted, threshold=threshold, nested=nested):
-        sys.stdout.write(json.dumps(asdict(entity), ensure_ascii=False) + "\n")
+    """Tag one text: on a terminal it is shown with its entities, elsewhere they are printed as JSON lines."""
+    if as_json and color:
+        raise ConfigError("--json and --color: expected one of them")
+    coloured = color or (sys.stdout.isatty() and not as_json)
+    out = Console(force_terminal=True, color_system="standard") if coloured else None
+    _tag_text(text, checkpoint, types.split(",") if types else None, threshold=threshold, nested=nested, out=out)
 
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, or an id on the hub.")],
     output: Annotated[Path, typer.Argument(help="Folder to write.")],
     format: Annotated[str, typer.Option(help="Only `gliner` so far: what GLiNER.from_pretrained reads.")] = "gliner",
 ) -> None:
     """Write a checkpoint as another package reads it."""
-    from kogner_ray.student.checkpoint import read_checkpoint
     from kogner_ray.student.gliner import write_gliner
+    from kogner_ray.student.hub import load_checkpoint
 
     if format != "gliner":
         raise ConfigError(f"format: expected gliner, got {format}")
-    console.print(f"{write_gliner(read_checkpoint(checkpoint), output)}", highlight=False, soft_wrap=True)
+    console.print(f"{write_gliner(load_checkpoint(checkpoint), output)}", highlight=False, soft_wrap=True)
 
 
 @data_app.command("list")
@@ -185,6 +187,30 @@ def main() -> None:
     except KognerError as error:
         Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
         sys.exit(1)
+
+
+def _tag_text(
+    text: str, checkpoint: str, types: list[str] | None, *, threshold: float, nested: bool, out: Console | None
+) -> None:
+    """Print the entities of a text, or of stdin for `-`: into `out` as marked text, without it as JSON lines.
+
+    Stdin is one text unless it is large (see `text_blocks`); offsets are always those of the whole.
+    """
+    from kogner_ray.data.blocks import text_blocks
+    from kogner_ray.data.files import encoded
+    from kogner_ray.highlight import colours, highlighted
+    from kogner_ray.tagger import Tagger
+
+    tagger = Tagger.load(checkpoint)
+    colour_of = colours(tagger.types if types is None else types)
+    for before, block in text_blocks(sys.stdin.buffer if text == "-" else BytesIO(encoded(text, "TEXT"))):
+        entities = tagger.tag(block, types, threshold=threshold, nested=nested)
+        if out is not None:
+            out.print(highlighted(block, entities, colour_of), soft_wrap=True, end="" if block.endswith("\n") else "\n")
+            continue
+        for entity in entities:
+            values = asdict(entity) | {"start": before + entity.start, "end": before + entity.end}
+            sys.stdout.write(json.dumps(values, ensure_ascii=False) + "\n")
 
 
 def _load(kind: type[ConfigT], path: Path | None, overrides: list[str] | None) -> ConfigT:
