@@ -20,8 +20,8 @@ from typing import Any
 import pyarrow as pa
 from results import conditions, markdown_table, write_section
 
+from kogner_ray.cluster import with_process_settings
 from kogner_ray.kg.tables import KnowledgeGraph, read_kg
-from kogner_ray.train.cluster import with_process_settings
 from kogner_ray.train.graph import GraphConfig
 from kogner_ray.train.teacher import TeacherConfig, train_teacher
 from kogner_ray.train.text import TextConfig

@@ -31,6 +31,7 @@ from measure import Job, Measured
 from results import RESULTS, conditions, markdown_table, write_section
 from rich.console import Console
 
+from kogner_ray.cluster import with_process_settings
 from kogner_ray.data import catalog
 from kogner_ray.data.formats.registry import write_documents
 from kogner_ray.data.spans import Document
@@ -39,7 +40,6 @@ from kogner_ray.encoder import load_tokenizer, resolve_encoder
 from kogner_ray.student.checkpoint import Checkpoint, write_checkpoint
 from kogner_ray.student.model import StudentConfig, pretrained_student
 from kogner_ray.student.windows import Windower
-from kogner_ray.train.cluster import with_process_settings
 from kogner_ray.train.examples import ExampleMaker
 from kogner_ray.train.plan import epoch_batches
 

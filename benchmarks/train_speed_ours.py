@@ -13,10 +13,10 @@ import ray.data
 import torch
 from measure import Clock, Job, Measured, children_mb, peak_mb
 
+from kogner_ray.cluster import start_ray
 from kogner_ray.data.formats.registry import read_documents
 from kogner_ray.data.spans import to_table
 from kogner_ray.kg.linking import LinkerConfig
-from kogner_ray.train.cluster import start_ray
 from kogner_ray.train.feed import feed
 from kogner_ray.train.plan import IntArray
 from kogner_ray.train.progress import Progress

@@ -27,9 +27,9 @@ from torchkge.data_structures import KnowledgeGraph as TorchKGEGraph
 from torchkge.sampling import BernoulliNegativeSampler
 from torchkge.utils import DataLoader, MarginLoss
 
+from kogner_ray.cluster import with_process_settings
 from kogner_ray.kg.tables import read_kg
 from kogner_ray.teacher.transr import TransR
-from kogner_ray.train.cluster import with_process_settings
 from kogner_ray.train.transr import TransRConfig, TransRTask, epoch_batches, make_adagrad
 
 

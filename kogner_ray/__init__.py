@@ -16,9 +16,9 @@
              v
            student.checkpoint  a folder that explains itself
              v
-           Tagger --> evaluate
+           Tagger --> evaluate | tag (a corpus, Ray Data)
 
-The student meets the teacher only through the entity table on disk: tagging needs neither dgl nor torchkge nor Ray.
+The student meets the teacher only through the entity table on disk: the Tagger needs neither dgl nor torchkge nor Ray.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict, is_dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,6 +15,9 @@ from rich.table import Table
 
 from kogner_ray.config import Config, load_config
 from kogner_ray.errors import ConfigError, KognerError
+
+if TYPE_CHECKING:
+    from kogner_ray.tagger import Tagger
 
 app = typer.Typer(
     help="Knowledge-graph-distilled, open-type biomedical NER on Ray.",
@@ -30,6 +33,7 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="YAML fi
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting: --set train.epochs=3 (repeatable).")
 ]
+_COMPUTING = {"distill", "train-teacher", "tag"}
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 # Tables that go into a file or a pipe are not squeezed into 80 columns.
@@ -39,7 +43,7 @@ console = Console(width=None if sys.stdout.isatty() else 160)
 @app.command()
 def distill(config: ConfigFile = None, set_: Overrides = None) -> None:
     """Train a student with a KG and evaluate it; without a config, the embedded KG and corpus."""
-    from kogner_ray.train.cluster import start_ray
+    from kogner_ray.cluster import start_ray
     from kogner_ray.train.distill import DistillConfig
     from kogner_ray.train.distill import distill as run
     from kogner_ray.train.show import show_report
@@ -80,20 +84,62 @@ def evaluate(
 
 @app.command()
 def tag(
-    text: Annotated[str, typer.Argument(help="Text to tag, or - to read it from stdin.")],
-    checkpoint: Annotated[str, typer.Option(help="Checkpoint folder, or an id on the hub: org/name[@revision].")],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="One text, or - for stdin; or inputs and an output folder: IN... OUT.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Checkpoint folder, or an id on the hub: org/name[@revision].")
+    ] = None,
     types: Annotated[str | None, typer.Option(help="Comma-separated types; the checkpoint's by default.")] = None,
-    threshold: Annotated[float, typer.Option(help="Probability that a span must exceed.")] = 0.5,
+    threshold: Annotated[float | None, typer.Option(help="Probability that a span must exceed; 0.5.")] = None,
     nested: Annotated[bool, typer.Option(help="Keep entities within entities.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
-    color: Annotated[bool, typer.Option("--color", help="Coloured text, also into a file or a pipe.")] = False,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or int8.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One text: JSON lines, also on a terminal.")] = False,
+    color: Annotated[bool, typer.Option("--color", help="One text: coloured, also into a file or a pipe.")] = False,
+    format: Annotated[str | None, typer.Option(help="Corpus: format of the inputs; guessed by default.")] = None,
+    to: Annotated[str | None, typer.Option(help="Corpus: also write jsonl,pubtator,bioc_xml,bioc_json.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Corpus: actors at most; by default one a CPU.")] = None,
+    max_failures: Annotated[float | None, typer.Option(help="Corpus: share of documents that may fail; 0.5.")] = None,
+    config: ConfigFile = None,
+    set_: Overrides = None,
 ) -> None:
-    """Tag one text: on a terminal it is shown with its entities, elsewhere they are printed as JSON lines."""
-    if as_json and color:
-        raise ConfigError("--json and --color: expected one of them")
-    coloured = color or (sys.stdout.isatty() and not as_json)
-    out = Console(force_terminal=True, color_system="standard") if coloured else None
-    _tag_text(text, checkpoint, types.split(",") if types else None, threshold=threshold, nested=nested, out=out)
+    """Tag one text and show its entities; or tag a corpus: files, folders, globs, here or on s3://.
+
+    One text is shown in colours on a terminal, and printed as JSON lines elsewhere. A corpus that was interrupted goes
+    on when the same command is given again.
+    """
+    wanted = types.split(",") if types else None
+    if inputs and len(inputs) == 1 and config is None:
+        if checkpoint is None:
+            raise ConfigError("--checkpoint: expected a checkpoint folder, or an id on the hub")
+        if as_json and color:
+            raise ConfigError("--json and --color: expected one of them")
+        coloured = color or (sys.stdout.isatty() and not as_json)
+        out = Console(force_terminal=True, color_system="standard") if coloured else None
+        from kogner_ray.tagger import Tagger
+
+        limit = 0.5 if threshold is None else threshold
+        tagger = Tagger.load(checkpoint, precision=precision or "fp32")  # type: ignore[arg-type]  # it checks
+        _tag_text(inputs[0], tagger, wanted, threshold=limit, nested=nested, out=out)
+        return
+    *sources, output = inputs or [""]
+    given: dict[str, Any] = {"inputs": sources or None, "output": output or None, "checkpoint": checkpoint}
+    given |= {"types": wanted, "threshold": threshold, "nested": nested or None, "precision": precision}
+    given |= {"format": format, "to": to and to.split(","), "workers.max": workers, "max_failures": max_failures}
+    _tag_corpus(config, [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None], set_ or [])
+
+
+def _tag_corpus(config: Path | None, given: list[str], overrides: list[str]) -> None:
+    from kogner_ray.tag.corpus import TagConfig, tag_corpus
+
+    report = tag_corpus(_load(TagConfig, config, [*given, *overrides]))
+    for file, reason in report.refused.items():
+        console.print(f"[yellow]not converted:[/yellow] {file}: {reason}", highlight=False, soft_wrap=True)
+    table = Table("inputs", *report.counts.as_dict(), "seconds")
+    numbers = [report.n_inputs, *report.counts.as_dict().values(), round(report.seconds)]
+    table.add_row(*(f"{number:,}" for number in numbers))
+    console.print(table)
+    console.print(f"output: {report.output}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -177,8 +223,8 @@ def kg_coverage(
 
 def main() -> None:
     """Entry point: errors of the user's making are one line and exit code 1."""
-    if any(command in sys.argv for command in ("distill", "train-teacher")) and "--help" not in sys.argv:
-        from kogner_ray.train.cluster import with_process_settings
+    if _COMPUTING & set(sys.argv[1:2]) and "--help" not in sys.argv:
+        from kogner_ray.cluster import with_process_settings
 
         with_process_settings()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
@@ -190,7 +236,7 @@ def main() -> None:
 
 
 def _tag_text(
-    text: str, checkpoint: str, types: list[str] | None, *, threshold: float, nested: bool, out: Console | None
+    text: str, tagger: "Tagger", types: list[str] | None, *, threshold: float, nested: bool, out: Console | None
 ) -> None:
     """Print the entities of a text, or of stdin for `-`: into `out` as marked text, without it as JSON lines.
 
@@ -199,9 +245,7 @@ def _tag_text(
     from kogner_ray.data.blocks import text_blocks
     from kogner_ray.data.files import encoded
     from kogner_ray.highlight import colours, highlighted
-    from kogner_ray.tagger import Tagger
 
-    tagger = Tagger.load(checkpoint)
     colour_of = colours(tagger.types if types is None else types)
     for before, block in text_blocks(sys.stdin.buffer if text == "-" else BytesIO(encoded(text, "TEXT"))):
         entities = tagger.tag(block, types, threshold=threshold, nested=nested)

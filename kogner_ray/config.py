@@ -7,7 +7,7 @@ the run and names the nearest known one.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -43,6 +43,15 @@ def make_config(kind: type[ConfigT], values: Mapping[str, Any], *, where: str = 
         return kind.model_validate(dict(values))
     except ValidationError as error:
         raise ConfigError(where + "; ".join(_explain(kind, item) for item in error.errors())) from error
+
+
+def differences(wanted: object, found: object, key: str = "") -> Iterator[str]:
+    """Dotted keys at which two trees of settings differ."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for name in wanted.keys() | found.keys():
+            yield from differences(wanted.get(name), found.get(name), f"{key}.{name}" if key else name)
+    elif wanted != found:
+        yield key or "everything"
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -53,6 +53,14 @@ class CheckpointError(KognerError):
     """A checkpoint or entity-table folder that is incomplete, of another version, or cannot be written."""
 
 
+class OutputError(KognerError):
+    """An output folder that is something else's, is damaged, or cannot be read or written."""
+
+
+class TooManyFailures(KognerError):
+    """A run stopped because more of its documents failed than it may take."""
+
+
 class EncoderNotFound(ConfigError):
     """A pretrained encoder that is neither installed, nor a local folder, nor reachable on the hub."""
 

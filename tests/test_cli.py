@@ -26,6 +26,7 @@ def kogner(*arguments: str, text: str | None = None) -> subprocess.CompletedProc
         ((), ["distill", "evaluate", "train-teacher", "tag", "export", "data", "kg"]),
         (("distill",), ["--config", "--set"]),
         (("evaluate",), ["checkpoint", "threshold"]),
+        (("tag",), ["--checkpoint", "--to", "--max-failures", "--config"]),
         (("data",), ["list", "get", "convert"]),
         (("kg",), ["build", "coverage"]),
     ],

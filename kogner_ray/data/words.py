@@ -30,3 +30,8 @@ def split_words(text: str) -> Words:
     r"""Split `text` at `\w+(?:[-_]\w+)*|\S`; whitespace belongs to no word."""
     matches = list(_WORD.finditer(text))
     return Words([m.group() for m in matches], [m.start() for m in matches], [m.end() for m in matches])
+
+
+def count_words(text: str) -> int:
+    """How many words `split_words` finds, at a fraction of its cost."""
+    return len(_WORD.findall(text))

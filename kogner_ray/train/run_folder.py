@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
-from kogner_ray.config import Config
+from kogner_ray.config import Config, differences
 from kogner_ray.errors import CheckpointError, ConfigError
 
 
@@ -27,7 +26,7 @@ def claim(folder: Path, config: Config) -> None:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
-    different = sorted(_differences(wanted, found))
+    different = sorted(differences(wanted, found))
     if different:
         raise ConfigError(
             f"{path}: this run folder was made with other settings of {', '.join(different)}; "
@@ -48,11 +47,3 @@ def write_text(text: str, path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def _differences(wanted: object, found: object, key: str = "") -> Iterator[str]:
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        for name in wanted.keys() | found.keys():
-            yield from _differences(wanted.get(name), found.get(name), f"{key}.{name}" if key else name)
-    elif wanted != found:
-        yield key or "everything"

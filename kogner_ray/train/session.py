@@ -33,8 +33,8 @@ from ray.train import (
 )
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from kogner_ray.cluster import start_ray
 from kogner_ray.errors import CheckpointError, KognerError
-from kogner_ray.train.cluster import start_ray
 from kogner_ray.train.snapshot import Snapshot, read_snapshot, write_snapshot
 
 _KEPT = 2

@@ -29,10 +29,10 @@ from kogner_ray.kg.tables import KnowledgeGraph, read_kg
 from kogner_ray.teacher.classification import node_labels
 from kogner_ray.train.graph import GraphConfig
 from kogner_ray.train.modalities import Modality, RunPlace, make_graph, make_logic, make_text
-from kogner_ray.train.provenance import code_provenance
 from kogner_ray.train.run_folder import write_text
 from kogner_ray.train.text import TextConfig
 from kogner_ray.train.transr import TransRConfig
+from kogner_ray.versions import code_provenance
 
 _LOG = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import torch
 from pydantic import Field
 from ray.data import ActorPoolStrategy
 
+from kogner_ray.cluster import start_ray
 from kogner_ray.config import Config
 from kogner_ray.encoder import EMBEDDED, has_bf16, load_encoder, load_tokenizer
 from kogner_ray.teacher.text import EntityTexts, encode_texts, entity_texts, length_batches, window
 from kogner_ray.track import tracked
-from kogner_ray.train.cluster import start_ray
 
 _BLOCK_ROWS = 1024
 _SMALL = 5000

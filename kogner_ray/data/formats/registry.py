@@ -136,7 +136,9 @@ def _going_on(
             yield record
     except DataError as error:
         message = f"{error.message} (cannot be read on after {n_records} records)"
-        yield UnreadableRest(message, path=error.path or source, line=error.line)
+        rest = UnreadableRest(message, path=error.path or source, line=error.line)
+        rest.__cause__ = error.__cause__  # tells a damaged file from storage that does not answer
+        yield rest
 
 
 def _noting(source: Path | Source, position: Position) -> Source:

@@ -1,4 +1,4 @@
-"""Starting Ray, and the process settings that training on a CPU needs.
+"""Starting Ray, and the process settings that torch on a CPU needs.
 
 On a cluster (`ray job submit`, `RAY_ADDRESS`) the entry points join it; elsewhere they start a Ray of their own with
 enough logical CPUs that Train and Data do not wait for each other.
@@ -9,9 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-
-import ray
-import ray.data
 
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
@@ -56,6 +53,8 @@ def start_ray(num_cpus: int | None = None) -> None:
     Args:
         num_cpus: logical CPUs of a local Ray; by default those of the machine, at least 6.
     """
+    import ray.data  # not before it is needed: restarting a process has no use for Ray
+
     for name, level in _LOUD.items():
         logging.getLogger(name).setLevel(level)
     if not ray.is_initialized():
