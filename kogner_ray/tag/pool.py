@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import ray.data
 from pydantic import Field, PositiveInt, model_validator
-from ray.data import ActorPoolStrategy
+from ray.data import ActorPoolStrategy, ExecutionResources
 from typing_extensions import Self
 
 from kogner_ray.config import Config
@@ -19,6 +19,7 @@ from kogner_ray.tag.worker import Result, Tagging, TagWorker
 
 _READER_CPUS = 0.1  # reading takes a few percent of what tagging takes
 _BLOCK = 1  # bytes: a chunk is a block of its own, so that an actor is handed one at a time
+_WAITING = 8 << 20  # bytes of chunks an actor
 _NO_PROGRESS_S = 1800  # one document of many megabytes can take its actor minutes
 
 
@@ -80,8 +81,11 @@ def tagged(
     )
     dataset.context.target_max_block_size = _BLOCK
     dataset.context.execution_no_progress_timeout_s = _NO_PROGRESS_S
+    options = dataset.context.execution_options
     # in order, the chunks of the second input would pile up until the first one ends
-    dataset.context.execution_options.preserve_order = False
+    options.preserve_order = False
+    # reading is far ahead otherwise: Ray would let it fill a quarter of the memory with chunks that wait
+    options.resource_limits = ExecutionResources.for_limits(object_store_memory=_WAITING * (2 + pool.most()))
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for value in batch["result"].to_pylist():
             yield pickle.loads(value)
