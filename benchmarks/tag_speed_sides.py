@@ -81,7 +81,9 @@ class Peer:
         key = (precision, len(types), max(len(text.split()) for text in texts))
         if key not in self._best:
             sample = texts[:: max(1, len(texts) // _TRIAL)]
-            seconds = {size: timed(lambda n=size: self._inference(sample, types, precision, n)) for size in _BATCH_SIZES}
+            seconds = {
+                size: timed(lambda n=size: self._inference(sample, types, precision, n)) for size in _BATCH_SIZES
+            }
             self._best[key] = min(seconds, key=lambda size: seconds[size])
         return self._best[key]
 
