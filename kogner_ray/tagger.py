@@ -214,7 +214,7 @@ class Tagger:
         link: bool,
     ) -> list[list[TaggedEntity]]:
         tokenised = self._windower.tokenise(texts)
-        prototypes_CD = self._fast.prototypes(list(labels.values()))
+        types = self._fast.fold(list(labels.values()))
         disambiguator = self._disambiguator if link else None
         spans: list[list[ScoredSpan]] = [[] for _ in texts]
         points: list[torch.Tensor] = []
@@ -224,7 +224,7 @@ class Tagger:
             windows_of_words_W = batch.text_of_word_W.numpy()
             batch = batch.to(self._fast.device)
             halves = self._fast.halves(batch)
-            placed = place(self._fast.find(halves, batch, prototypes_CD, thresholds), pieces, windows_of_words_W)
+            placed = place(self._fast.find(halves, batch, types, thresholds), pieces, windows_of_words_W)
             for text, span in placed.spans(first_row=n_points):
                 spans[text].append(span)
             if disambiguator is not None:

@@ -1,6 +1,10 @@
 """The `kogner` command in a process of its own."""
 
+import contextlib
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +66,41 @@ def test_export_then_tag(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert [json.loads(line)["text"] for line in shown.stdout.splitlines()] == ["gout", "metformin"], shown.stderr
 
 
+SENTENCE = "In patients with gout , metformin was given for ten days ."
+
+
+def test_tag_reads_stdin_and_keeps_its_offsets(tiny_checkpoint: Path) -> None:
+    text = f"é\r\n{SENTENCE}\r\n"
+    shown = kogner("tag", "-", "--checkpoint", str(tiny_checkpoint), text=text)
+    found = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [text[e["start"] : e["end"]] for e in found] == [e["text"] for e in found] == ["gout", "metformin"]
+
+
+def test_tag_colours_where_asked_or_on_a_terminal(tiny_checkpoint: Path) -> None:
+    asked = kogner("tag", SENTENCE, "--checkpoint", str(tiny_checkpoint), "--color")
+    assert asked.returncode == 0, asked.stderr
+    plain = re.sub(r"\x1b\[[\d;]*m", "", asked.stdout)
+    assert plain != asked.stdout
+    assert re.search(r"with \[gout Disease \d\.\d\d → disease:1 gout\] , \[metformin Chemical", plain)
+    for options, expected in (((), asked.stdout), (("--json",), "{")):
+        assert on_a_terminal("tag", SENTENCE, "--checkpoint", str(tiny_checkpoint), *options).startswith(expected)
+
+
+def on_a_terminal(*arguments: str) -> str:
+    """What the command writes when its standard output is a terminal."""
+    ours, its = pty.openpty()
+    command = [sys.executable, "-m", "kogner_ray.cli", *arguments]
+    process = subprocess.Popen(command, stdout=its, stderr=subprocess.DEVNULL)
+    os.close(its)
+    written = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other end was closed
+        while piece := os.read(ours, 4096):
+            written += piece
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    return written.decode().replace("\r\n", "\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -71,6 +110,7 @@ def test_export_then_tag(tiny_checkpoint: Path, tmp_path: Path) -> None:
         (("evaluate", "nowhere", "nothing.txt"), "nothing.txt"),
         (("export", "nowhere", "somewhere", "--format", "onnx"), "expected gliner, got onnx"),
         (("tag", "text", "--checkpoint", "nowhere"), "nowhere"),
+        (("tag", "text", "--checkpoint", "nowhere", "--json", "--color"), "expected one of them"),
     ],
 )
 def test_a_users_error_is_one_line_and_exit_code_1(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import nn
 
 from kogner_ray.student.batch import Batch
 from kogner_ray.student.decode import Found
-from kogner_ray.student.dense import Dense, Precision, check_precision, dtype_of
+from kogner_ray.student.dense import Dense, Precision, check_precision
 from kogner_ray.student.fused import word_encoder
 from kogner_ray.student.model import Student
 from kogner_ray.student.spans import Projection, SpanHalves, span_mask
@@ -26,6 +27,14 @@ from kogner_ray.student.spans import Projection, SpanHalves, span_mask
 _CACHED_LABELS = 20_000
 _LABELS_A_BATCH = 64
 _TYPES_A_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class FoldedTypes:
+    """Prototypes behind the span head's last layer: a span's logits are `weights_CF(inner) + bias_C`."""
+
+    weights_CF: Dense
+    bias_C: torch.Tensor
 
 
 class FastStudent:
@@ -57,43 +66,45 @@ class FastStudent:
             words_WD = self._project(words_WD)
         return SpanHalves(self._of_start(self._start(words_WD)), self._of_end(self._end(words_WD)))
 
-    def prototypes(self, label_texts: Sequence[str]) -> torch.Tensor:
-        """Type prototypes n_c of label texts, (C, D) in fp32; each is computed once.
+    def fold(self, label_texts: Sequence[str]) -> list[FoldedTypes]:
+        """The types of label texts, ready to be scored; each one's prototype is computed once and kept.
 
         Raises:
             ConfigError: a label text longer than the label encoder can read.
         """
-        return self._labels.prototypes(label_texts)
+        prototypes_CD = self._labels.prototypes(label_texts)
+        # In blocks, so that thousands of types do not need a (K, W, C) tensor of gigabytes.
+        return [self._folded(block_CD) for block_CD in prototypes_CD.split(_TYPES_A_BLOCK)]
 
-    def find(self, halves: SpanHalves, batch: Batch, prototypes_CD: torch.Tensor, thresholds: Sequence[float]) -> Found:
+    def _folded(self, prototypes_CD: torch.Tensor) -> FoldedTypes:
+        scored_in: Precision = "bf16" if self.precision == "bf16" else "fp32"
+        weights_CF = Dense(prototypes_CD @ self._outer.weight, None, precision=scored_in)
+        return FoldedTypes(weights_CF, prototypes_CD @ self._outer.bias)
+
+    def find(
+        self, halves: SpanHalves, batch: Batch, types: Sequence[FoldedTypes], thresholds: Sequence[float]
+    ) -> Found:
         """Spans within one text whose probability is above their type's threshold."""
         limits_C = torch.tensor([_logit(p) for p in thresholds], device=self.device)
-        mask_KW = span_mask(batch.text_of_word_W, self.config.max_width)
-        parts = list(self._hits(halves, mask_KW, prototypes_CD, limits_C))
-        widths, starts, types, logits = (torch.cat(columns).cpu() for columns in zip(*parts, strict=True))
-        ends = (starts + widths).numpy()
-        return Found(starts.numpy(), ends, types.numpy(), logits.sigmoid().numpy())
+        mask_KW1 = span_mask(batch.text_of_word_W, self.config.max_width).unsqueeze(2)
+        parts, first = [], 0
+        for block in types:
+            logits_KWC = self._logits(halves, block)
+            last = first + logits_KWC.shape[2]
+            widths, starts, kinds = ((logits_KWC > limits_C[first:last]) & mask_KW1).nonzero(as_tuple=True)
+            parts.append((widths, starts, kinds + first, logits_KWC[widths, starts, kinds]))
+            first = last
+        widths, starts, kinds, logits = (torch.cat(columns).cpu() for columns in zip(*parts, strict=True))
+        return Found(starts.numpy(), (starts + widths).numpy(), kinds.numpy(), logits.sigmoid().numpy())
 
-    def _hits(
-        self, halves: SpanHalves, mask_KW: torch.Tensor, prototypes_CD: torch.Tensor, limits_C: torch.Tensor
-    ) -> Iterator[tuple[torch.Tensor, ...]]:
-        # In blocks of types, so that thousands of them do not need a (K, W, C) block of gigabytes.
-        for first in range(0, len(limits_C), _TYPES_A_BLOCK):
-            block = slice(first, first + _TYPES_A_BLOCK)
-            logits_KWC = self._logits(halves, prototypes_CD[block], mask_KW.shape[0])
-            above_KWC = (logits_KWC > limits_C[block]) & mask_KW.unsqueeze(2)
-            widths, starts, types = above_KWC.nonzero(as_tuple=True)
-            yield widths, starts, types + first, logits_KWC[widths, starts, types]
-
-    def _logits(self, halves: SpanHalves, prototypes_CD: torch.Tensor, max_width: int) -> torch.Tensor:
+    def _logits(self, halves: SpanHalves, types: FoldedTypes) -> torch.Tensor:
         """(K, W, C) in fp32; see `SpanMarker.score`."""
-        dtype, n_words = dtype_of(self.precision), halves.starts_WF.shape[0]
-        folded_FC = (prototypes_CD @ self._outer.weight).to(dtype).T.contiguous()
-        logits_KWC = torch.zeros(max_width, n_words, len(prototypes_CD), device=self.device)
+        max_width, n_words = self.config.max_width, halves.starts_WF.shape[0]
+        logits_KWC = torch.zeros(max_width, n_words, len(types.bias_C), device=self.device)
         for k in range(min(max_width, n_words)):
-            inner = torch.add(halves.starts_WF[: n_words - k], halves.ends_WF[k:]).relu_()
-            logits_KWC[k, : n_words - k] = inner @ folded_FC
-        return logits_KWC + prototypes_CD @ self._outer.bias
+            inner_WF = torch.add(halves.starts_WF[: n_words - k], halves.ends_WF[k:]).relu_()
+            logits_KWC[k, : n_words - k] = types.weights_CF(inner_WF)
+        return logits_KWC.add_(types.bias_C)
 
     def represent(self, halves: SpanHalves, found: Found) -> torch.Tensor:
         """S_ij of found spans, (S, D) in fp32."""

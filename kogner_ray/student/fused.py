@@ -6,6 +6,7 @@ Dimensions: B windows of T subtokens, W words, D hidden, H heads.
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,8 @@ from transformers import PreTrainedModel
 
 from kogner_ray.student.batch import Batch
 from kogner_ray.student.dense import Dense, Precision, dtype_of
+
+_SHORT = 64
 
 
 class WordEncoder(Protocol):
@@ -83,7 +86,7 @@ class FusedBert:
         n_windows, length = batch.input_ids_BT.shape
         embedded_BTD = functional.embedding(batch.input_ids_BT, self._words) + self._places_TD[:length]
         states_ND = self._norm(embedded_BTD).flatten(0, 1)
-        mask = _mask(batch.attention_mask_BT, states_ND.dtype)
+        mask = _mask(batch.attention_mask_BT, states_ND.dtype if states_ND.is_cuda else torch.float32)
         for layer in self._layers[:-1]:
             states_ND = layer(states_ND, n_windows, mask)
         return self._layers[-1](states_ND, n_windows, mask, only=batch.token_of_word_W)
@@ -103,10 +106,11 @@ class _Layer:
         own, out = layer.attention.self, layer.attention.output
         dtype = dtype_of(precision)
         self._n_heads = n_heads
-        projections = (own.query, own.key, own.value)
-        self._qkv = Dense(
-            torch.cat([p.weight for p in projections]), torch.cat([p.bias for p in projections]), precision=precision
-        )
+        self._precision, self._fused = precision, own.query.weight.device.type != "cpu"
+        scale = 1 / math.sqrt(own.query.out_features // n_heads)  # of the attention's logits
+        weight = torch.cat([own.query.weight * scale, own.key.weight, own.value.weight])
+        bias = torch.cat([own.query.bias * scale, own.key.bias, own.value.bias])
+        self._qkv = Dense(weight, bias, precision=precision)
         self._attended = Dense.of(out.dense, precision=precision)
         self._attended_norm = _Norm(out.LayerNorm, dtype)
         self._inner = Dense.of(layer.intermediate.dense, precision=precision, activation="gelu")
@@ -124,10 +128,29 @@ class _Layer:
 
     def _attend(self, states_ND: torch.Tensor, n_windows: int, mask: torch.Tensor | None) -> torch.Tensor:
         n_tokens, width = states_ND.shape
-        parts = self._qkv(states_ND).view(n_windows, n_tokens // n_windows, 3, self._n_heads, width // self._n_heads)
+        length = n_tokens // n_windows
+        parts = self._qkv(states_ND).view(n_windows, length, 3, self._n_heads, width // self._n_heads)
+        if self._precision == "int8":
+            parts = parts.bfloat16()
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        mixed_BHTd = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return mixed_BHTd.transpose(1, 2).reshape(n_tokens, width)
+        if self._fused or (self._precision == "fp32" and length > _SHORT):
+            mixed_BHTd = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
+        else:
+            mixed_BHTd = _attention(query, key, value, mask)
+        return mixed_BHTd.transpose(1, 2).reshape(n_tokens, width).to(states_ND.dtype)
+
+
+def _attention(
+    query_BHTd: torch.Tensor, key_BHTd: torch.Tensor, value_BHTd: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Attention as plain products in the given dtype, with the softmax in fp32."""
+    # On a CPU PyTorch's fused kernel is slower than this for windows of a sentence, and in bf16 slower than in fp32.
+    shape, dtype = query_BHTd.shape, query_BHTd.dtype
+    query, key, value = (x.reshape(-1, *shape[2:]) for x in (query_BHTd, key_BHTd, value_BHTd))
+    weights = torch.bmm(query, key.transpose(1, 2)).float()
+    if mask is not None:
+        weights.view(*shape[:2], *weights.shape[1:]).add_(mask)
+    return torch.bmm(weights.softmax(-1).to(dtype), value).view(shape)
 
 
 def _mask(attention_mask_BT: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
