@@ -85,6 +85,7 @@ def tag_corpus(config: TagConfig) -> TagReport:
         TooManyFailures: see `TagConfig.max_failures`; run again with another share to go on.
     """
     start = time.monotonic()
+    config = _absolute(config)
     output = OutputFolder(config.output)
     sources = _without_own(find_sources(config.inputs, format=config.format), config.output)
     manifest = claim_output(output, settings=config.claimed(), checkpoint=config.checkpoint, sources=sources)
@@ -133,7 +134,14 @@ def _results(config: TagConfig, pending: Sequence[Pending], output: OutputFolder
     return tagged(pending, config.format, config, output, chunks=config.chunks, pool=config.workers)
 
 
+def _absolute(config: TagConfig) -> TagConfig:
+    """With paths that mean the same in every process, wherever Ray starts it."""
+    changes = {} if URI.fullmatch(config.output) else {"output": str(Path(config.output).absolute())}
+    if Path(config.checkpoint).is_dir():  # else it is an id on the hub
+        changes["checkpoint"] = str(Path(config.checkpoint).absolute())
+    return config.model_copy(update=changes)
+
+
 def _without_own(sources: Sequence[Source], output: str) -> list[Source]:
     """What a run wrote is none of its inputs, also when its folder lies in theirs."""
-    folder = output if URI.fullmatch(output) else str(Path(output).absolute())
-    return [source for source in sources if not source.uri.startswith(folder.rstrip("/") + "/")]
+    return [source for source in sources if not source.uri.startswith(output.rstrip("/") + "/")]

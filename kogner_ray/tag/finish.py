@@ -6,7 +6,7 @@ The file of documents comes last and says that the input is done. Each step can 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from operator import add
 from typing import Any
@@ -49,6 +49,11 @@ class Finished:
     counts: Counts
     files: Mapping[str, str]
     conversions: Mapping[str, Conversion] = field(default_factory=dict)
+
+    def with_more(self, later: Finished) -> Finished:
+        """Also converted to the formats of `later`."""
+        files, conversions = {**self.files, **later.files}, {**self.conversions, **later.conversions}
+        return replace(later, files=files, conversions=conversions)
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest."""

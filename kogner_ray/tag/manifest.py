@@ -63,7 +63,8 @@ class Manifest:
 
     def finished(self, name: str, finished: Finished) -> None:
         """Note that an input is done; it is on disk within a few seconds (and found there without, if need be)."""
-        self.done[name] = finished
+        before = self.done.get(name)
+        self.done[name] = finished if before is None else before.with_more(finished)
         if time.monotonic() - self._written > _EVERY_S:
             self.write("running")
 

@@ -140,6 +140,9 @@ def test_again_it_does_nothing_but_what_is_new(finished: tuple[Path, TagReport],
     assert report.counts == finished[1].counts
     assert {path: path.stat().st_mtime_ns for path in (output / "documents").rglob("*.parquet")} == before
     assert len(list(read_documents(output / "pubtator" / "a.jsonl.pubtator"))) == 40
+    entry = json.loads((output / "manifest.json").read_text())["inputs"]["a.jsonl"]
+    assert set(entry["conversions"]) == {"jsonl", "pubtator", "bioc_xml", "bioc_json"}
+    assert len(entry["files"]) == 5
     assert tag_corpus(world.config(output)).counts == report.counts
 
 
