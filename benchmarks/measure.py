@@ -92,15 +92,30 @@ def peak_mb() -> float:
 
 def children_mb() -> float:
     """Memory of all processes below this one, each shared page divided among those that map it."""
-    return sum(_kilobytes("Pss", Path(f"/proc/{pid}/smaps_rollup")) for pid in _descendants("self")) * 1024 / 1e6
+    return sum(_pss_mb(pid) for pid, _ in descendants("self"))
 
 
-def _descendants(pid: str) -> list[str]:
+def tree_mb(pid: int) -> float:
+    """Memory of a process and all below it, shared pages as in `children_mb`."""
+    return _pss_mb(pid) + sum(_pss_mb(below) for below, _ in descendants(pid))
+
+
+def _pss_mb(pid: int) -> float:
+    return _kilobytes("Pss", Path(f"/proc/{pid}/smaps_rollup")) * 1024 / 1e6
+
+
+def descendants(pid: int | str) -> list[tuple[int, str]]:
+    """Number and title of all processes below one."""
     try:
         lists = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+        children = [(int(child), _title(child)) for below in lists for child in below]
     except OSError:
         return []
-    return [below for children in lists for child in children for below in (child, *_descendants(child))]
+    return [entry for child in children for entry in (child, *descendants(child[0]))]
+
+
+def _title(pid: str) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
 
 
 def _kilobytes(name: str, path: Path) -> float:

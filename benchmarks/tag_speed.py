@@ -86,8 +86,8 @@ ROWS = (
     Row("2 types, our int8, its fp32", "sentences", 800, 2, "int8", "fp32"),
     Row("2 types, our bf16, its fp32", "sentences", 800, 2, "bf16", "fp32"),
     Row("20 types, fp32", "sentences", 320, 20, "fp32", "fp32"),
-    Row("200 types, fp32", "sentences", 160, 200, "fp32", "fp32"),
-    Row("2,000-word documents, 2 types, fp32", "windows", 20, 2, "fp32", "fp32"),
+    Row("200 types, fp32", "sentences", 320, 200, "fp32", "fp32"),
+    Row("2,000-word documents, 2 types, fp32", "windows", 8, 2, "fp32", "fp32"),
 )
 
 

@@ -19,7 +19,7 @@ from kogner_ray.tagger import Tagger
 
 Spans = list[set[tuple[int, int, str]]]
 
-_BATCH_SIZES = (4, 8, 16, 32)
+_BATCH_SIZES = (4, 8, 16, 32, 64)
 _TRIAL = 160
 
 
