@@ -131,8 +131,8 @@ def _kills(arguments: argparse.Namespace, scratch: Path) -> str:
     others = sum(rows != quiet.get(key) for key, rows in killed.items())
     return f"""## Corpus tagging: kill -9
 
-{n_documents:,} sentences, {arguments.precision}, 2 actors, chunks of {_CHUNK}. Killed at random moments and started again
-until done: {log.count("driver")} times the driver, {log.count("actor")} times an actor, in one output folder.
+{n_documents:,} sentences, {arguments.precision}, 2 actors, chunks of {_CHUNK}. Killed at random moments and
+started again until done: {log.count("driver")} times the driver, {log.count("actor")} times an actor, in one output folder.
 
 | documents lost | doubled | with other ids, spans or types than undisturbed |
 |---:|---:|---:|

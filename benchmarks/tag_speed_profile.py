@@ -20,7 +20,10 @@ _PRODUCTS = ("linear_pointwise", "linear_dynamic", "addmm", "aten::mm", "bmm", "
 def batches(tagger: Tagger, texts: Sequence[str]) -> list[Batch]:
     """What the Tagger feeds its encoder with."""
     tokenised = tagger._windower.tokenise(texts)
-    return [collate([piece.window for piece in pieces], pad_id=0) for pieces in tagger._batches(tokenised)]
+    return [
+        collate([piece.window for piece in pieces], pad_id=0)
+        for pieces in tagger._batches(tokenised, torch.get_num_threads())
+    ]
 
 
 def encoder_seconds(tagger: Tagger, texts: Sequence[str]) -> float:

@@ -41,7 +41,7 @@ class Ours:
         """The texts of the windows that `texts` are cut into."""
         tagger = self._taggers["fp32"]
         tokenised = tagger._windower.tokenise(texts)
-        pieces = [piece for group in tagger._batches(tokenised) for piece in group]
+        pieces = [piece for group in tagger._batches(tokenised, torch.get_num_threads()) for piece in group]
         cut = []
         for piece in pieces:
             words, first = tokenised[piece.text].words, piece.window.first_word

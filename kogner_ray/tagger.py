@@ -17,9 +17,10 @@ from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.student.decode import ScoredSpan, resolve
 from kogner_ray.student.dense import Precision
 from kogner_ray.student.disambiguation import Disambiguator, Link
-from kogner_ray.student.fast import FastStudent
+from kogner_ray.student.fast import FastStudent, FoldedTypes
 from kogner_ray.student.hub import load_checkpoint, push_to_hub, save_pretrained
-from kogner_ray.student.pieces import Piece, cut, pack, place
+from kogner_ray.student.pieces import Piece, Placed, cut, pack, place
+from kogner_ray.student.side_by_side import side_by_side
 from kogner_ray.student.windows import TokenisedText, Windower
 
 Types: TypeAlias = Sequence[str] | Mapping[str, str] | None
@@ -216,20 +217,21 @@ class Tagger:
         tokenised = self._windower.tokenise(texts)
         types = self._fast.fold(list(labels.values()))
         disambiguator = self._disambiguator if link else None
+
+        def read(pieces: list[Piece]) -> tuple[Placed, torch.Tensor | None]:
+            with torch.inference_mode():  # of each thread its own
+                return self._read(pieces, types, thresholds, disambiguator)
+
         spans: list[list[ScoredSpan]] = [[] for _ in texts]
         points: list[torch.Tensor] = []
-        n_points = 0
-        for pieces in self._batches(tokenised):
-            batch = collate([piece.window for piece in pieces], pad_id=self._pad_id)
-            windows_of_words_W = batch.text_of_word_W.numpy()
-            batch = batch.to(self._fast.device)
-            halves = self._fast.halves(batch)
-            placed = place(self._fast.find(halves, batch, types, thresholds), pieces, windows_of_words_W)
-            for text, span in placed.spans(first_row=n_points):
+        n_spans = 0
+        n_threads = torch.get_num_threads() if self._fast.device.type == "cpu" else 1
+        for placed, points_SH in side_by_side(read, list(self._batches(tokenised, n_threads)), n_threads=n_threads):
+            for text, span in placed.spans(first_row=n_spans):
                 spans[text].append(span)
-            if disambiguator is not None:
-                points.append(disambiguator.project(self._fast.represent(halves, placed.found)))
-                n_points += len(placed.texts)
+            n_spans += len(placed.texts)
+            if points_SH is not None:
+                points.append(points_SH)
         kept = [resolve(sorted(own, key=_rank), nested=nested, multi_label=multi_label) for own in spans]
         names = list(labels)
         tagged = [
@@ -241,10 +243,28 @@ class Tagger:
             _link(tagged, disambiguator, torch.cat(points)[rows])
         return tagged
 
-    def _batches(self, texts: Sequence[TokenisedText]) -> Iterator[list[Piece]]:
+    def _read(
+        self,
+        pieces: list[Piece],
+        types: Sequence[FoldedTypes],
+        thresholds: list[float],
+        disambiguator: Disambiguator | None,
+    ) -> tuple[Placed, torch.Tensor | None]:
+        """What a batch holds, and where that lies in the KG's space."""
+        batch = collate([piece.window for piece in pieces], pad_id=self._pad_id)
+        windows_of_words_W = batch.text_of_word_W.numpy()
+        batch = batch.to(self._fast.device)
+        halves = self._fast.halves(batch)
+        placed = place(self._fast.find(halves, batch, types, thresholds), pieces, windows_of_words_W)
+        if disambiguator is None:
+            return placed, None
+        return placed, disambiguator.project(self._fast.represent(halves, placed.found))
+
+    def _batches(self, texts: Sequence[TokenisedText], n_threads: int) -> Iterator[list[Piece]]:
         widest = self._fast.config.max_width
-        cuts = (cut(index, text, self._windower, widest=widest) for index, text in enumerate(texts))
-        return pack([piece for pieces in cuts for piece in pieces], n_tokens=_TOKENS_A_BATCH)
+        pieces = [piece for i, text in enumerate(texts) for piece in cut(i, text, self._windower, widest=widest)]
+        each = sum(piece.window.n_tokens for piece in pieces) // n_threads + 1
+        return pack(pieces, n_tokens=max(_TOKENS_A_BATCH // 8, min(each, _TOKENS_A_BATCH)))
 
     @cached_property
     def _disambiguator(self) -> Disambiguator | None:

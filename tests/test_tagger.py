@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_corpus import DISEASES, DRUGS, amid, make_documents
 
+from kogner_ray.data.spans import Document
 from kogner_ray.errors import ConfigError
 from kogner_ray.student.checkpoint import read_checkpoint
 from kogner_ray.student.pieces import cut
@@ -95,6 +97,82 @@ def test_a_long_text_loses_nothing(tagger: Tagger, before: int) -> None:
     assert [(e.start, e.end) for e in entities] == [(e.start, e.end) for e in long.entities]
     twice = tagger.tag(long.text, multi_label=True)  # nothing here merges what two windows find
     assert len({(e.start, e.end, e.type) for e in twice}) == len(twice)
+
+
+@pytest.fixture(scope="module")
+def very_long() -> Document:
+    """200,000 words with 300 sentences at random places among them."""
+    generator = random.Random(0)
+    planted = make_documents(300, seed=5)
+    gaps = [generator.randrange(1300) for _ in planted]
+    text, entities = "", []
+    for document, gap in zip(planted, gaps, strict=True):
+        piece = amid(document, before=gap, after=1)
+        entities += [replace(e, start=e.start + len(text), end=e.end + len(text)) for e in piece.entities]
+        text += piece.text + " "
+    missing = 200_000 - len(text.split())
+    return Document("long", text + amid(Document("f", "."), before=missing, after=0).text, tuple(entities))
+
+
+def test_200_000_words_hold_what_their_windows_hold(tagger: Tagger, very_long: Document) -> None:
+    (tokenised,) = tagger._windower.tokenise([very_long.text])
+    assert len(tokenised.words) >= 200_000
+    pieces = list(cut(0, tokenised, tagger._windower, widest=tagger._fast.config.max_width))
+    starts, ends = tokenised.words.starts, tokenised.words.ends
+    windows = [(p, starts[p.window.first_word], ends[p.window.first_word + p.window.n_words - 1]) for p in pieces]
+    alone = tagger.tag([very_long.text[low:high] for _, low, high in windows], link=False)
+    expected = {
+        (low + e.start, low + e.end, e.type)
+        for (piece, low, _), entities in zip(windows, alone, strict=True)
+        for e in entities
+        if starts[piece.first_start]
+        <= low + e.start
+        < (starts[piece.end_start] if piece.end_start < len(starts) else 1e9)
+    }
+    found = tagger.tag(very_long.text, link=False)
+    assert {(e.start, e.end, e.type) for e in found} == expected
+    assert len(found) == len(expected)
+
+
+def test_planted_sentences_are_recalled_in_200_000_words_as_alone(tagger: Tagger, very_long: Document) -> None:
+    planted = make_documents(300, seed=5)
+    # nested: with filler around it, this student takes "malaria and gout" for one disease, wherever that stands
+    alone = tagger.tag([document.text for document in planted], nested=True, link=False)
+    recalled_alone = sum(
+        len({(e.start, e.end, e.type) for e in document.entities} & {(e.start, e.end, e.type) for e in entities})
+        for document, entities in zip(planted, alone, strict=True)
+    )
+    found = {(e.start, e.end, e.type) for e in tagger.tag(very_long.text, nested=True, link=False)}
+    recalled = len({(e.start, e.end, e.type) for e in very_long.entities} & found)
+    total = len(very_long.entities)
+    assert recalled_alone > 0.95 * total
+    assert recalled >= recalled_alone - 0.01 * total
+
+
+@pytest.mark.parametrize("text", ["a" * 10_000_000, " " * 10_000_000, f"{SENTENCE}{' ' * 10_000_000}{SENTENCE}"])
+def test_ten_megabytes(tagger: Tagger, text: str) -> None:
+    assert pairs(tagger.tag(text)) == FOUND * text.count(SENTENCE)
+
+
+def test_threads_change_nothing(tagger: Tagger) -> None:
+    texts = [document.text for document in make_documents(400, seed=9)]
+    own = torch.get_num_threads()
+    results = []
+    try:
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            results.append(tagger.tag(texts))
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(own)
+    assert [pairs(entities) for entities in results[0]] == [pairs(entities) for entities in results[1]]
+
+
+def test_right_to_left_and_null_bytes_keep_their_places(tagger: Tagger) -> None:
+    text = f"\u05e9\u05dc\u05d5\u05dd \x00 \u202e{SENTENCE}\u202c \u0645\u0631\u062d\u0628\u0627"
+    found = tagger.tag(text)
+    assert set(FOUND) <= set(pairs(found))
+    assert all(text[e.start : e.end] == e.text for e in found)
 
 
 @settings(max_examples=60, deadline=None)
