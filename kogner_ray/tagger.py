@@ -11,7 +11,8 @@ from typing import TypeAlias, overload
 
 import torch
 
-from kogner_ray.errors import ConfigError
+from kogner_ray.errors import CheckpointError, ConfigError
+from kogner_ray.student.backend import Backend
 from kogner_ray.student.batch import collate
 from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.student.decode import ScoredSpan, resolve
@@ -19,6 +20,8 @@ from kogner_ray.student.dense import Precision
 from kogner_ray.student.disambiguation import Disambiguator, Link
 from kogner_ray.student.fast import FastStudent
 from kogner_ray.student.hub import load_checkpoint, push_to_hub, save_pretrained
+from kogner_ray.student.onnx.checkpoint import CONFIG as ONNX_CONFIG
+from kogner_ray.student.onnx.checkpoint import OnnxCheckpoint, read_onnx
 from kogner_ray.student.pieces import Piece, cut, pack, place
 from kogner_ray.student.windows import TokenisedText, Windower
 
@@ -57,39 +60,43 @@ class TaggedEntity:
 class Tagger:
     """Tags texts with the entity types of a checkpoint, or with any others given by name."""
 
-    def __init__(self, checkpoint: Checkpoint, *, precision: Precision = "fp32") -> None:
+    def __init__(self, checkpoint: Checkpoint | OnnxCheckpoint, *, precision: Precision | None = None) -> None:
         """Tag with the weights that `checkpoint` has now, on the device where they are.
 
         Args:
             checkpoint: a model; once it is trained further, make another tagger.
-            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs.
+            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs; None is `fp32`, or what ONNX graphs
+                were exported in.
 
         Raises:
             ConfigError: no such precision on that device.
         """
         self._checkpoint = checkpoint
-        self._fast = FastStudent(checkpoint.student, checkpoint.labels_tokenizer, precision=precision)
-        self._windower = Windower(checkpoint.tokenizer, max_tokens=checkpoint.student.config.max_tokens)
+        self._backend = _backend(checkpoint, precision)
+        self._windower = Windower(checkpoint.tokenizer, max_tokens=self._backend.config.max_tokens)
         self._pad_id = checkpoint.tokenizer.pad_token_id or 0
 
     @classmethod
     def load(
-        cls, name: str | Path, *, precision: Precision = "fp32", device: str | torch.device | None = None
+        cls, name: str | Path, *, precision: Precision | None = None, device: str | torch.device | None = None
     ) -> Tagger:
         """The tagger of a checkpoint: a folder or, where there is none, an id on the hub, `org/name[@revision]`.
 
-        Both may hold a checkpoint of ours or one of a GLiNER span bi-encoder.
+        Both may hold a checkpoint of ours or one of a GLiNER span bi-encoder; a folder also ONNX graphs.
 
         Args:
             name: folder or id.
-            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs.
-            device: such as `cpu` or `cuda:1`; None takes the GPU where there is one.
+            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs; None is `fp32`, or what ONNX graphs
+                were exported in.
+            device: such as `cpu` or `cuda:1`; None takes the GPU where there is one. ONNX graphs run on the CPU.
 
         Raises:
             CheckpointError: no such folder or model, one that is not complete or of another architecture, or the hub
                 cannot be reached or does not let this user in.
-            ConfigError: no such precision on that device.
+            ConfigError: no such precision on that device, or ONNX graphs without onnxruntime.
         """
+        if (Path(name) / ONNX_CONFIG).is_file():
+            return cls(_on_cpu(read_onnx(name), device), precision=precision)
         return cls(_on_device(load_checkpoint(name), device), precision=precision)
 
     @classmethod
@@ -170,7 +177,7 @@ class Tagger:
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the checkpoint with a model card; see `student.hub.save_pretrained`."""
-        return save_pretrained(self._checkpoint, folder)
+        return save_pretrained(self._trainable, folder)
 
     def push_to_hub(
         self,
@@ -183,8 +190,14 @@ class Tagger:
     ) -> str:
         """Upload the checkpoint with a model card and return its address; see `student.hub.push_to_hub`."""
         return push_to_hub(
-            self._checkpoint, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
+            self._trainable, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
         )
+
+    @property
+    def _trainable(self) -> Checkpoint:
+        if isinstance(self._checkpoint, OnnxCheckpoint):
+            raise CheckpointError("ONNX graphs are no checkpoint; save the one that they were exported from")
+        return self._checkpoint
 
     def _labels(self, types: Types) -> dict[str, str]:
         if types is None and not self.types:
@@ -214,7 +227,7 @@ class Tagger:
         link: bool,
     ) -> list[list[TaggedEntity]]:
         tokenised = self._windower.tokenise(texts)
-        prototypes_CD = self._fast.prototypes(list(labels.values()))
+        prototypes_CD = self._backend.prototypes(list(labels.values()))
         disambiguator = self._disambiguator if link else None
         spans: list[list[ScoredSpan]] = [[] for _ in texts]
         points: list[torch.Tensor] = []
@@ -222,13 +235,13 @@ class Tagger:
         for pieces in self._batches(tokenised):
             batch = collate([piece.window for piece in pieces], pad_id=self._pad_id)
             windows_of_words_W = batch.text_of_word_W.numpy()
-            batch = batch.to(self._fast.device)
-            halves = self._fast.halves(batch)
-            placed = place(self._fast.find(halves, batch, prototypes_CD, thresholds), pieces, windows_of_words_W)
+            batch = batch.to(self._backend.device)
+            halves = self._backend.halves(batch)
+            placed = place(self._backend.find(halves, batch, prototypes_CD, thresholds), pieces, windows_of_words_W)
             for text, span in placed.spans(first_row=n_points):
                 spans[text].append(span)
             if disambiguator is not None:
-                points.append(disambiguator.project(self._fast.represent(halves, placed.found)))
+                points.append(disambiguator.project(self._backend.represent(halves, placed.found)))
                 n_points += len(placed.texts)
         kept = [resolve(sorted(own, key=_rank), nested=nested, multi_label=multi_label) for own in spans]
         names = list(labels)
@@ -242,7 +255,7 @@ class Tagger:
         return tagged
 
     def _batches(self, texts: Sequence[TokenisedText]) -> Iterator[list[Piece]]:
-        widest = self._fast.config.max_width
+        widest = self._backend.config.max_width
         cuts = (cut(index, text, self._windower, widest=widest) for index, text in enumerate(texts))
         return pack([piece for pieces in cuts for piece in pieces], n_tokens=_TOKENS_A_BATCH)
 
@@ -251,6 +264,19 @@ class Tagger:
         if self._checkpoint.entities is None or self._checkpoint.kg_head is None:
             return None
         return Disambiguator(self._checkpoint)
+
+
+def _backend(checkpoint: Checkpoint | OnnxCheckpoint, precision: Precision | None) -> Backend:
+    if isinstance(checkpoint, OnnxCheckpoint):
+        checkpoint.check_precision(precision)
+        return checkpoint.student
+    return FastStudent(checkpoint.student, checkpoint.labels_tokenizer, precision=precision or "fp32")
+
+
+def _on_cpu(checkpoint: OnnxCheckpoint, device: str | torch.device | None) -> OnnxCheckpoint:
+    if device is not None and torch.device(device).type != "cpu":
+        raise ConfigError(f"device: ONNX graphs run on the CPU, got {device}")
+    return checkpoint
 
 
 def _on_device(checkpoint: Checkpoint, device: str | torch.device | None) -> Checkpoint:
