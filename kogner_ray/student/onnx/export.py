@@ -93,17 +93,19 @@ def _refused(path: Path, encoder: PretrainedConfig, reason: str) -> CheckpointEr
 
 def _trace(graph: Graph, path: Path, inputs: tuple[torch.Tensor, ...]) -> None:
     with _quiet():
-        torch.onnx.export(
+        program = torch.onnx.export(
             graph.module,
             inputs,
-            path,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
             dynamic_shapes=_free_axes(graph),
             dynamo=True,
-            external_data=False,
             verbose=False,
         )
+    assert program is not None
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # stack traces, with the paths of this machine
+    program.save(path)
 
 
 def _free_axes(graph: Graph) -> tuple[dict[int, Any], ...]:

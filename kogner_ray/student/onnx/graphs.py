@@ -79,17 +79,27 @@ def _described(name: str, axes: Axes) -> dict[str, Any]:
 class _Text(nn.Module):
     def __init__(self, student: Student) -> None:
         super().__init__()
-        self._encoder = student.token_rep_layer.bert_layer.model
-        self._project = getattr(student.token_rep_layer, "projection", None)
-        self._marker = student.marker
+        layer, marker = student.token_rep_layer, student.marker
+        self._encoder = layer.bert_layer.model
+        self._project = getattr(layer, "projection", nn.Identity())
+        # Two matrices of their own: the quantiser does not see through the split of one.
+        inner = marker.out_project.inner
+        of_start_FD, of_end_FD = inner.weight.detach().chunk(2, dim=1)
+        self._start = nn.Sequential(marker.project_start, nn.ReLU(), _linear(of_start_FD, None))
+        self._end = nn.Sequential(marker.project_end, nn.ReLU(), _linear(of_end_FD, inner.bias))
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_of_word: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         states_BTD = self._encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        words_WD = states_BTD.flatten(0, 1)[token_of_word]
-        halves = self._marker.halves(words_WD if self._project is None else self._project(words_WD))
-        return halves.starts_WF, halves.ends_WF
+        words_WD = self._project(states_BTD.flatten(0, 1)[token_of_word])
+        return self._start(words_WD), self._end(words_WD)
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    layer.weight, layer.bias = nn.Parameter(weight.contiguous()), bias  # type: ignore[assignment]
+    return layer
 
 
 class _Labels(nn.Module):
