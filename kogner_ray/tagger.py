@@ -96,7 +96,7 @@ class Tagger:
             ConfigError: no such precision on that device, or ONNX graphs without onnxruntime.
         """
         if (Path(name) / ONNX_CONFIG).is_file():
-            return cls(_on_cpu(read_onnx(name), device), precision=precision)
+            return cls(read_onnx(name, device=device), precision=precision)
         return cls(_on_device(load_checkpoint(name), device), precision=precision)
 
     @classmethod
@@ -271,12 +271,6 @@ def _backend(checkpoint: Checkpoint | OnnxCheckpoint, precision: Precision | Non
         checkpoint.check_precision(precision)
         return checkpoint.student
     return FastStudent(checkpoint.student, checkpoint.labels_tokenizer, precision=precision or "fp32")
-
-
-def _on_cpu(checkpoint: OnnxCheckpoint, device: str | torch.device | None) -> OnnxCheckpoint:
-    if device is not None and torch.device(device).type != "cpu":
-        raise ConfigError(f"device: ONNX graphs run on the CPU, got {device}")
-    return checkpoint
 
 
 def _on_device(checkpoint: Checkpoint, device: str | torch.device | None) -> Checkpoint:

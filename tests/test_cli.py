@@ -68,7 +68,7 @@ def test_export_then_tag(tiny_checkpoint: Path, tmp_path: Path) -> None:
         (("distill", "--config", "nowhere.yaml"), "nowhere.yaml"),
         (("data", "get", "bc5cd"), "bc5cdr"),
         (("evaluate", "nowhere", "nothing.txt"), "nothing.txt"),
-        (("export", "nowhere", "somewhere", "--format", "onnx"), "expected gliner, got onnx"),
+        (("export", "nowhere", "somewhere", "--format", "onx"), "expected gliner or onnx, got onx"),
         (("tag", "text", "--checkpoint", "nowhere"), "nowhere"),
     ],
 )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from kogner_ray.errors import CheckpointError, ConfigError
 from kogner_ray.kg.embeddings import EntityTable
 from kogner_ray.student.checkpoint import check_parts, read_companions, reading
@@ -52,13 +54,19 @@ class OnnxCheckpoint:
             raise ConfigError(f"precision: the ONNX graphs are {self.precision}, got {wanted!r}; export them anew")
 
 
-def read_onnx(folder: str | Path) -> OnnxCheckpoint:
+def read_onnx(folder: str | Path, *, device: str | torch.device | None = None) -> OnnxCheckpoint:
     """Read a folder written by `write_onnx`; needs onnxruntime, not onnx.
+
+    Args:
+        folder: what to read.
+        device: `cpu`, which None is too.
 
     Raises:
         CheckpointError: the folder is incomplete, or of another format version.
-        ConfigError: onnxruntime is not installed.
+        ConfigError: another device, or onnxruntime is not installed.
     """
+    if device is not None and torch.device(device).type != "cpu":
+        raise ConfigError(f"device: ONNX graphs run on the CPU, got {device}")
     source = Path(folder)
     with reading(source, "ONNX folder"):
         return _read(source)

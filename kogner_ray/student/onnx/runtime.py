@@ -25,7 +25,11 @@ def needed(package: str) -> Any:
 
 
 class Session:
-    """A graph on the CPU: tensors in, tensors out, on as many threads as torch has."""
+    """A graph on the CPU: tensors in, tensors out, on as many threads as torch has.
+
+    Attributes:
+        inputs: their names, in the graph's order.
+    """
 
     def __init__(self, path: Path) -> None:
         """Load the graph.
@@ -39,10 +43,10 @@ class Session:
         options.enable_mem_pattern = False  # it would keep a plan of memory for every shape that it meets
         options.log_severity_level = 3
         self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self._inputs = [node.name for node in self._session.get_inputs()]
+        self.inputs = [node.name for node in self._session.get_inputs()]
 
     def __call__(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
         """Outputs in the graph's order; `inputs` in its order, on the CPU."""
         arrays = [tensor.numpy() for tensor in inputs]
-        outputs = self._session.run(None, dict(zip(self._inputs, arrays, strict=True)))
+        outputs = self._session.run(None, dict(zip(self.inputs, arrays, strict=True)))
         return [torch.from_numpy(output) for output in outputs]
