@@ -95,14 +95,12 @@ class Tagger:
                 cannot be reached or does not let this user in.
             ConfigError: no such precision on that device, or ONNX graphs without onnxruntime.
         """
-        if (Path(name) / ONNX_CONFIG).is_file():
-            return cls(read_onnx(name, device=device), precision=precision)
-        return cls(_on_device(load_checkpoint(name), device), precision=precision)
+        return cls(_read(name, device=device), precision=precision)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, token: str | None = None) -> Tagger:
         """`load` under the name that users of the hub expect; see `student.hub.load_checkpoint`."""
-        return cls(_on_device(load_checkpoint(name, revision=revision, token=token), None))
+        return cls(_read(name, revision=revision, token=token))
 
     @property
     def types(self) -> dict[str, str]:
@@ -271,6 +269,18 @@ def _backend(checkpoint: Checkpoint | OnnxCheckpoint, precision: Precision | Non
         checkpoint.check_precision(precision)
         return checkpoint.student
     return FastStudent(checkpoint.student, checkpoint.labels_tokenizer, precision=precision or "fp32")
+
+
+def _read(
+    name: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+) -> Checkpoint | OnnxCheckpoint:
+    if revision is None and (Path(name) / ONNX_CONFIG).is_file():
+        return read_onnx(name, device=device)
+    return _on_device(load_checkpoint(name, revision=revision, token=token), device)
 
 
 def _on_device(checkpoint: Checkpoint, device: str | torch.device | None) -> Checkpoint:

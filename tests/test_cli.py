@@ -69,6 +69,7 @@ def test_export_then_tag(tiny_checkpoint: Path, tmp_path: Path) -> None:
         (("data", "get", "bc5cd"), "bc5cdr"),
         (("evaluate", "nowhere", "nothing.txt"), "nothing.txt"),
         (("export", "nowhere", "somewhere", "--format", "onx"), "expected gliner or onnx, got onx"),
+        (("export", "nowhere", "somewhere", "--precision", "int8"), "only --format onnx has one"),
         (("tag", "text", "--checkpoint", "nowhere"), "nowhere"),
     ],
 )

@@ -41,6 +41,8 @@ class Session:
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
         options.enable_mem_pattern = False  # it would keep a plan of memory for every shape that it meets
+        # Its threads would wait in a loop for the next graph, and take the time of torch's and the other graphs'.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.inputs = [node.name for node in self._session.get_inputs()]
