@@ -132,7 +132,7 @@ def _kills(arguments: argparse.Namespace, scratch: Path) -> str:
     return f"""## Corpus tagging: kill -9
 
 {n_documents:,} sentences, {arguments.precision}, 2 actors, chunks of {_CHUNK}. Killed at random moments and
-started again until done: {log.count("driver")} times the driver, {log.count("actor")} times an actor, in one output folder.
+started again until done: {log.count("driver")} times the driver, {log.count("actor")} times an actor.
 
 | documents lost | doubled | with other ids, spans or types than undisturbed |
 |---:|---:|---:|

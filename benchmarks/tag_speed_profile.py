@@ -19,21 +19,19 @@ _PRODUCTS = ("linear_pointwise", "linear_dynamic", "addmm", "aten::mm", "bmm", "
 
 def batches(tagger: Tagger, texts: Sequence[str]) -> list[Batch]:
     """What the Tagger feeds its encoder with."""
-    tokenised = tagger._windower.tokenise(texts)
-    return [
-        collate([piece.window for piece in pieces], pad_id=0)
-        for pieces in tagger._batches(tokenised, torch.get_num_threads())
-    ]
+    reader = tagger._reader
+    grouped = reader.batches(reader._windower.tokenise(texts), torch.get_num_threads())
+    return [collate([piece.window for piece in pieces], pad_id=0) for pieces in grouped]
 
 
 def encoder_seconds(tagger: Tagger, texts: Sequence[str]) -> float:
     """Seconds of the text encoder alone."""
     prepared = batches(tagger, texts)
     with torch.inference_mode():
-        tagger._fast._encode(prepared[0])
+        tagger._reader._backend._encode(prepared[0])
         started = time.perf_counter()
         for batch in prepared:
-            tagger._fast._encode(batch)
+            tagger._reader._backend._encode(batch)
         return time.perf_counter() - started
 
 
@@ -42,7 +40,7 @@ def profile(tagger: Tagger, texts: Sequence[str], precision: Precision) -> list[
     prepared = batches(tagger, texts)
     tagger.tag(texts, link=False)
     total, products = _profiled(lambda: tagger.tag(texts, link=False))
-    _, encoders = _profiled(lambda: [tagger._fast._encode(batch) for batch in prepared])
+    _, encoders = _profiled(lambda: [tagger._reader._backend._encode(batch) for batch in prepared])
     rate, peak = _operations(tagger, prepared) / products / 1e9, gemm_rate(precision)
     return [
         precision,
@@ -69,7 +67,7 @@ def _operations(tagger: Tagger, prepared: Sequence[Batch]) -> float:
     config = tagger._checkpoint.student.token_rep_layer.bert_layer.model.config
     width, inner, n_layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     head = 4 * tagger._checkpoint.student.width
-    spans = tagger._fast.config.max_width * len(tagger.types)
+    spans = tagger._reader._backend.config.max_width * len(tagger.types)
     total = 0.0
     for batch in prepared:
         n_windows, length = batch.input_ids_BT.shape

@@ -39,11 +39,10 @@ class Ours:
 
     def windows(self, texts: Sequence[str]) -> list[str]:
         """The texts of the windows that `texts` are cut into."""
-        tagger = self._taggers["fp32"]
-        tokenised = tagger._windower.tokenise(texts)
-        pieces = [piece for group in tagger._batches(tokenised, torch.get_num_threads()) for piece in group]
+        reader = self._taggers["fp32"]._reader
+        tokenised = reader._windower.tokenise(texts)
         cut = []
-        for piece in pieces:
+        for piece in reader.pieces(tokenised):
             words, first = tokenised[piece.text].words, piece.window.first_word
             cut.append(texts[piece.text][words.starts[first] : words.ends[first + piece.window.n_words - 1]])
         return cut

@@ -146,15 +146,24 @@ def _tag_corpus(config: Path | None, given: list[str], overrides: list[str]) -> 
 def export(
     checkpoint: Annotated[str, typer.Argument(help="Checkpoint folder, or an id on the hub.")],
     output: Annotated[Path, typer.Argument(help="Folder to write.")],
-    format: Annotated[str, typer.Option(help="Only `gliner` so far: what GLiNER.from_pretrained reads.")] = "gliner",
+    format: Annotated[str, typer.Option(help="gliner: for GLiNER.from_pretrained; onnx: for onnxruntime.")] = "gliner",
+    precision: Annotated[str | None, typer.Option(help="Of the ONNX graphs: fp32 (default) or int8.")] = None,
 ) -> None:
     """Write a checkpoint as another package reads it."""
     from kogner_ray.student.gliner import write_gliner
     from kogner_ray.student.hub import load_checkpoint
+    from kogner_ray.student.onnx.export import checked_precision, write_onnx
 
-    if format != "gliner":
-        raise ConfigError(f"format: expected gliner, got {format}")
-    console.print(f"{write_gliner(load_checkpoint(checkpoint), output)}", highlight=False, soft_wrap=True)
+    if format not in ("gliner", "onnx"):
+        raise ConfigError(f"format: expected gliner or onnx, got {format}")
+    if format == "gliner" and precision is not None:
+        raise ConfigError("precision: only --format onnx has one")
+    source = load_checkpoint(checkpoint)
+    if format == "gliner":
+        folder = write_gliner(source, output)
+    else:
+        folder = write_onnx(source, output, precision=checked_precision(precision or "fp32"))
+    console.print(f"{folder}", highlight=False, soft_wrap=True)
 
 
 @data_app.command("list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,22 +11,20 @@ from typing import TypeAlias, overload
 
 import torch
 
-from kogner_ray.errors import ConfigError
-from kogner_ray.student.batch import collate
+from kogner_ray.errors import CheckpointError, ConfigError
 from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.student.decode import ScoredSpan, resolve
 from kogner_ray.student.dense import Precision
 from kogner_ray.student.disambiguation import Disambiguator, Link
-from kogner_ray.student.fast import FastStudent, FoldedTypes
-from kogner_ray.student.hub import load_checkpoint, push_to_hub, save_pretrained
-from kogner_ray.student.pieces import Piece, Placed, cut, pack, place
-from kogner_ray.student.side_by_side import side_by_side
-from kogner_ray.student.windows import TokenisedText, Windower
+from kogner_ray.student.hub import push_to_hub, save_pretrained
+from kogner_ray.student.loading import backend_of, load_any
+from kogner_ray.student.onnx.checkpoint import OnnxCheckpoint
+from kogner_ray.student.reader import Reader
+from kogner_ray.student.windows import TokenisedText
 
 Types: TypeAlias = Sequence[str] | Mapping[str, str] | None
 """Type names, or name -> label text, or None for those that a checkpoint was trained on."""
 
-_TOKENS_A_BATCH = 2048
 _TEXTS_AT_ONCE = 4096
 
 
@@ -58,45 +56,45 @@ class TaggedEntity:
 class Tagger:
     """Tags texts with the entity types of a checkpoint, or with any others given by name."""
 
-    def __init__(self, checkpoint: Checkpoint, *, precision: Precision = "fp32") -> None:
+    def __init__(self, checkpoint: Checkpoint | OnnxCheckpoint, *, precision: Precision | None = None) -> None:
         """Tag with the weights that `checkpoint` has now, on the device where they are.
 
         Args:
             checkpoint: a model; once it is trained further, make another tagger.
-            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs.
+            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs; None is `fp32`, or what ONNX graphs
+                were exported in.
 
         Raises:
             ConfigError: no such precision on that device.
         """
         self._checkpoint = checkpoint
-        self._fast = FastStudent(checkpoint.student, checkpoint.labels_tokenizer, precision=precision)
-        self._windower = Windower(checkpoint.tokenizer, max_tokens=checkpoint.student.config.max_tokens)
-        self._pad_id = checkpoint.tokenizer.pad_token_id or 0
+        self._reader = Reader(backend_of(checkpoint, precision), checkpoint.tokenizer)
 
     @classmethod
     def load(
-        cls, name: str | Path, *, precision: Precision = "fp32", device: str | torch.device | None = None
+        cls, name: str | Path, *, precision: Precision | None = None, device: str | torch.device | None = None
     ) -> Tagger:
         """The tagger of a checkpoint: a folder or, where there is none, an id on the hub, `org/name[@revision]`.
 
-        Both may hold a checkpoint of ours or one of a GLiNER span bi-encoder.
+        Both may hold a checkpoint of ours or one of a GLiNER span bi-encoder; a folder also ONNX graphs.
 
         Args:
             name: folder or id.
-            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs.
-            device: such as `cpu` or `cuda:1`; None takes the GPU where there is one.
+            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs; None is `fp32`, or what ONNX graphs
+                were exported in.
+            device: such as `cpu` or `cuda:1`; None takes the GPU where there is one. ONNX graphs run on the CPU.
 
         Raises:
             CheckpointError: no such folder or model, one that is not complete or of another architecture, or the hub
                 cannot be reached or does not let this user in.
-            ConfigError: no such precision on that device.
+            ConfigError: no such precision on that device, or ONNX graphs without onnxruntime.
         """
-        return cls(_on_device(load_checkpoint(name), device), precision=precision)
+        return cls(load_any(name, device=device), precision=precision)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, token: str | None = None) -> Tagger:
         """`load` under the name that users of the hub expect; see `student.hub.load_checkpoint`."""
-        return cls(_on_device(load_checkpoint(name, revision=revision, token=token), None))
+        return cls(load_any(name, revision=revision, token=token))
 
     @property
     def types(self) -> dict[str, str]:
@@ -163,15 +161,14 @@ class Tagger:
         labels = self._labels(types)
         limits = _thresholds(labels, threshold, per_type_thresholds or {})
         found: list[list[TaggedEntity]] = []
-        with torch.inference_mode():
-            for first in range(0, len(several), _TEXTS_AT_ONCE):
-                group = several[first : first + _TEXTS_AT_ONCE]
-                found += self._tag(group, labels, limits, nested=nested, multi_label=multi_label, link=link)
+        for first in range(0, len(several), _TEXTS_AT_ONCE):
+            group = several[first : first + _TEXTS_AT_ONCE]
+            found += self._tag(group, labels, limits, nested=nested, multi_label=multi_label, link=link)
         return found[0] if isinstance(texts, str) else found
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the checkpoint with a model card; see `student.hub.save_pretrained`."""
-        return save_pretrained(self._checkpoint, folder)
+        return save_pretrained(self._trainable, folder)
 
     def push_to_hub(
         self,
@@ -184,8 +181,14 @@ class Tagger:
     ) -> str:
         """Upload the checkpoint with a model card and return its address; see `student.hub.push_to_hub`."""
         return push_to_hub(
-            self._checkpoint, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
+            self._trainable, repo_id, private=private, token=token, revision=revision, commit_message=commit_message
         )
+
+    @property
+    def _trainable(self) -> Checkpoint:
+        if isinstance(self._checkpoint, OnnxCheckpoint):
+            raise CheckpointError("ONNX graphs are no checkpoint; save the one that they were exported from")
+        return self._checkpoint
 
     def _labels(self, types: Types) -> dict[str, str]:
         if types is None and not self.types:
@@ -214,71 +217,24 @@ class Tagger:
         multi_label: bool,
         link: bool,
     ) -> list[list[TaggedEntity]]:
-        tokenised = self._windower.tokenise(texts)
-        types = self._fast.fold(list(labels.values()))
         disambiguator = self._disambiguator if link else None
-
-        def read(pieces: list[Piece]) -> tuple[Placed, torch.Tensor | None]:
-            with torch.inference_mode():  # of each thread its own
-                return self._read(pieces, types, thresholds, disambiguator)
-
-        spans: list[list[ScoredSpan]] = [[] for _ in texts]
-        points: list[torch.Tensor] = []
-        n_spans = 0
-        n_threads = torch.get_num_threads() if self._fast.device.type == "cpu" else 1
-        for placed, points_SH in side_by_side(read, list(self._batches(tokenised, n_threads)), n_threads=n_threads):
-            for text, span in placed.spans(first_row=n_spans):
-                spans[text].append(span)
-            n_spans += len(placed.texts)
-            if points_SH is not None:
-                points.append(points_SH)
-        kept = [resolve(sorted(own, key=_rank), nested=nested, multi_label=multi_label) for own in spans]
+        reading = self._reader.read(texts, list(labels.values()), thresholds, disambiguator)
+        kept = [resolve(sorted(own, key=_rank), nested=nested, multi_label=multi_label) for own in reading.spans]
         names = list(labels)
         tagged = [
             [_entity(text, words, span, names) for span in own]
-            for text, words, own in zip(texts, tokenised, kept, strict=True)
+            for text, words, own in zip(texts, reading.tokenised, kept, strict=True)
         ]
-        if disambiguator is not None and points:
+        if disambiguator is not None and reading.points_SH is not None:
             rows = [span.row for own in kept for span in own]
-            _link(tagged, disambiguator, torch.cat(points)[rows])
+            _link(tagged, disambiguator, reading.points_SH[rows])
         return tagged
-
-    def _read(
-        self,
-        pieces: list[Piece],
-        types: Sequence[FoldedTypes],
-        thresholds: list[float],
-        disambiguator: Disambiguator | None,
-    ) -> tuple[Placed, torch.Tensor | None]:
-        """What a batch holds, and where that lies in the KG's space."""
-        batch = collate([piece.window for piece in pieces], pad_id=self._pad_id)
-        windows_of_words_W = batch.text_of_word_W.numpy()
-        batch = batch.to(self._fast.device)
-        halves = self._fast.halves(batch)
-        placed = place(self._fast.find(halves, batch, types, thresholds), pieces, windows_of_words_W)
-        if disambiguator is None:
-            return placed, None
-        return placed, disambiguator.project(self._fast.represent(halves, placed.found))
-
-    def _batches(self, texts: Sequence[TokenisedText], n_threads: int) -> Iterator[list[Piece]]:
-        widest = self._fast.config.max_width
-        pieces = [piece for i, text in enumerate(texts) for piece in cut(i, text, self._windower, widest=widest)]
-        each = sum(piece.window.n_tokens for piece in pieces) // n_threads + 1
-        return pack(pieces, n_tokens=max(_TOKENS_A_BATCH // 8, min(each, _TOKENS_A_BATCH)))
 
     @cached_property
     def _disambiguator(self) -> Disambiguator | None:
         if self._checkpoint.entities is None or self._checkpoint.kg_head is None:
             return None
         return Disambiguator(self._checkpoint)
-
-
-def _on_device(checkpoint: Checkpoint, device: str | torch.device | None) -> Checkpoint:
-    wanted = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    for module in (checkpoint.student, checkpoint.kg_head):
-        if module is not None:
-            module.to(wanted)
-    return checkpoint
 
 
 def _thresholds(labels: Collection[str], threshold: float, own: Mapping[str, float]) -> list[float]:

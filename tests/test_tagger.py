@@ -115,9 +115,9 @@ def very_long() -> Document:
 
 
 def test_200_000_words_hold_what_their_windows_hold(tagger: Tagger, very_long: Document) -> None:
-    (tokenised,) = tagger._windower.tokenise([very_long.text])
+    (tokenised,) = tagger._reader._windower.tokenise([very_long.text])
     assert len(tokenised.words) >= 200_000
-    pieces = list(cut(0, tokenised, tagger._windower, widest=tagger._fast.config.max_width))
+    pieces = list(tagger._reader.pieces([tokenised]))
     starts, ends = tokenised.words.starts, tokenised.words.ends
     windows = [(p, starts[p.window.first_word], ends[p.window.first_word + p.window.n_words - 1]) for p in pieces]
     alone = tagger.tag([very_long.text[low:high] for _, low, high in windows], link=False)
@@ -184,7 +184,7 @@ def test_right_to_left_and_null_bytes_keep_their_places(tagger: Tagger) -> None:
 def test_every_span_that_fits_a_window_is_within_the_one_that_answers_for_it(
     tagger: Tagger, words: list[str], max_tokens: int
 ) -> None:
-    windower, capacity = tagger._windower, tagger._windower.capacity
+    windower, capacity = tagger._reader._windower, tagger._reader._windower.capacity
     try:
         windower.capacity = max_tokens - 2
         (text,) = windower.tokenise([" ".join(words)])

@@ -13,11 +13,11 @@ It appears whole or not at all, and needs no network to be read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -58,6 +58,18 @@ class Checkpoint:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Companions(NamedTuple):
+    """What stands beside the student in every folder to tag with, in the order of `Checkpoint`'s fields."""
+
+    tokenizer: Any
+    labels_tokenizer: Any
+    types: Mapping[str, str]
+    kg_head: KGHead | None
+    modalities: tuple[str, ...]
+    entities: EntityTable | None
+    provenance: Mapping[str, Any]
+
+
 def write_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
     """Write `checkpoint`; an older folder of that name is replaced once the new one is complete.
 
@@ -85,24 +97,29 @@ def _parts(checkpoint: Checkpoint) -> list[str]:
 def _write_parts(checkpoint: Checkpoint, folder: Path) -> None:
     student = checkpoint.student
     save_file(cpu_state(student), folder / "model.safetensors", metadata={"format": "pt"})
-    checkpoint.tokenizer.save_pretrained(folder / "tokenizer")
-    if checkpoint.labels_tokenizer is not checkpoint.tokenizer:
-        checkpoint.labels_tokenizer.save_pretrained(folder / "labels_tokenizer")
-    description: dict[str, Any] = {
+    description = {
         "format": FORMAT,
         "student": student.config.model_dump(),
         "encoder_config": student.token_rep_layer.bert_layer.model.config.to_dict(),
         "labels_encoder_config": student.token_rep_layer.labels_encoder.model.config.to_dict(),
-        "types": dict(checkpoint.types),
-        "parts": _parts(checkpoint),
+        **write_companions(checkpoint, folder),
     }
+    write_json(description, folder / "student.json")
+
+
+def write_companions(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
+    """Write all but the student, and return what `read_companions` must be told of it."""
+    checkpoint.tokenizer.save_pretrained(folder / "tokenizer")
+    if checkpoint.labels_tokenizer is not checkpoint.tokenizer:
+        checkpoint.labels_tokenizer.save_pretrained(folder / "labels_tokenizer")
+    description: dict[str, Any] = {"types": dict(checkpoint.types), "parts": _parts(checkpoint)}
     if checkpoint.kg_head is not None:
         save_file(cpu_state(checkpoint.kg_head), folder / "kg_head.safetensors", metadata={"format": "pt"})
         description["kg"] = {"modalities": list(checkpoint.modalities)}
     if checkpoint.entities is not None:
         write_entity_table(checkpoint.entities, folder / "entities")
-    _write_json(description, folder / "student.json")
-    _write_json(dict(checkpoint.provenance), folder / "provenance.json")
+    write_json(dict(checkpoint.provenance), folder / "provenance.json")
+    return description
 
 
 def read_checkpoint(folder: str | Path) -> Checkpoint:
@@ -135,23 +152,31 @@ def _read_parts(source: Path) -> Checkpoint:
     description = json.loads((source / "student.json").read_text(encoding="utf-8"))
     if description["format"] != FORMAT:
         raise CheckpointError(f"{source}: checkpoint format {description['format']}, this version reads {FORMAT}")
-    missing = [name for name in description.get("parts", ()) if not (source / name).exists()]
-    if missing:
-        raise CheckpointError(f"{source}: not a complete checkpoint: {', '.join(missing)} is missing")
+    check_parts(source, description.get("parts", ()), "checkpoint")
     student = empty_student(
         StudentConfig.model_validate(description["student"]),
         text=encoder_config(description["encoder_config"]),
         labels=encoder_config(description["labels_encoder_config"]),
     )
     student.load_state_dict(load_file(source / "model.safetensors"))
+    return Checkpoint(student.eval(), *read_companions(source, description, width=student.width))
+
+
+def check_parts(source: Path, parts: Iterable[str], kind: str) -> None:
+    """Raise `CheckpointError` where a file or folder of `source` is missing."""
+    if missing := [name for name in parts if not (source / name).exists()]:
+        raise CheckpointError(f"{source}: not a complete {kind}: {', '.join(missing)} is missing")
+
+
+def read_companions(source: Path, description: Mapping[str, Any], *, width: int) -> Companions:
+    """Read what `write_companions` wrote and returned as `description`; `width`: D of the student."""
     tokenizer = AutoTokenizer.from_pretrained(source / "tokenizer")
     labels_tokenizer = source / "labels_tokenizer"
-    return Checkpoint(
-        student=student.eval(),
+    return Companions(
         tokenizer=tokenizer,
         labels_tokenizer=AutoTokenizer.from_pretrained(labels_tokenizer) if labels_tokenizer.is_dir() else tokenizer,
         types=description["types"],
-        kg_head=_read_kg_head(source, student.width),
+        kg_head=_read_kg_head(source, width),
         modalities=tuple(description.get("kg", {}).get("modalities", ())),
         entities=read_entity_table(source / "entities") if (source / "entities").is_dir() else None,
         provenance=json.loads((source / "provenance.json").read_text(encoding="utf-8")),
@@ -181,5 +206,6 @@ def cpu_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
-def _write_json(values: Mapping[str, Any], path: Path) -> None:
+def write_json(values: Mapping[str, Any], path: Path) -> None:
+    """Write `values` as indented JSON."""
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.checkpoint import Checkpoint
+from kogner_ray.student.onnx.checkpoint import OnnxCheckpoint
 
 LINK_THRESHOLD = 0.0
 """Cosine to H below which a mention with several candidates stays unlinked."""
@@ -36,7 +37,7 @@ class Link:
 class Disambiguator:
     """Links mentions to the entities of a checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint | OnnxCheckpoint) -> None:
         """`checkpoint` must have a KG head and entities."""
         assert checkpoint.entities is not None and checkpoint.kg_head is not None
         self._kg_head = checkpoint.kg_head

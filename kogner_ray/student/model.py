@@ -17,9 +17,9 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from kogner_ray.config import Config
 from kogner_ray.encoder import build_encoder, load_encoder, mean_pool
-from kogner_ray.errors import ConfigError
 from kogner_ray.student.batch import Batch
 from kogner_ray.student.dropout import replace_dropout
+from kogner_ray.student.labels import tokenised_labels
 from kogner_ray.student.spans import Projection, SpanHalves, SpanMarker
 
 
@@ -152,11 +152,8 @@ class Student(nn.Module):
         Raises:
             ConfigError: a label text longer than the label encoder can read.
         """
-        tokens = tokenizer(texts, padding=True, truncation=False, return_tensors="pt").to(self.device)
-        longest = tokens["input_ids"].shape[1]
-        if longest > tokenizer.model_max_length:
-            raise ConfigError(f"a type's label text has {longest} subtokens; at most {tokenizer.model_max_length} fit")
-        return self.token_rep_layer.labels(tokens["input_ids"], tokens["attention_mask"])
+        input_ids_CT, attention_mask_CT = (part.to(self.device) for part in tokenised_labels(texts, tokenizer))
+        return self.token_rep_layer.labels(input_ids_CT, attention_mask_CT)
 
     @property
     def device(self) -> torch.device:
