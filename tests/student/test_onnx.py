@@ -118,6 +118,14 @@ class TestFindsTheSame:
             represented = fast.represent(halves, hits)
             torch.testing.assert_close(there.represent(found, again), represented, atol=1e-4, rtol=1e-4)
 
+    def test_padding_does_not_touch_a_prototype(self, exported: Path) -> None:
+        tokenizer, labels = read_onnx(exported).labels_tokenizer, Session(exported / "labels.onnx")
+        alone, padded = (
+            tokenizer(texts, padding=True, return_tensors="pt") for texts in (["drug"], ["drug", TEXTS[0]])
+        )
+        both = [labels(tokens["input_ids"], tokens["attention_mask"])[0][0] for tokens in (alone, padded)]
+        torch.testing.assert_close(both[0], both[1], atol=1e-4, rtol=1e-4)
+
     def test_in_int8_nearly(self, quantised: Path, exported: Path, expected: Tagger) -> None:
         tagger = Tagger.load(quantised, precision="int8")
         found, wanted = spans(tagger.tag([*TEXTS, *LONG])), spans(expected.tag([*TEXTS, *LONG]))

@@ -18,7 +18,7 @@ from kogner_ray.kg.folder import whole_folder
 from kogner_ray.student.checkpoint import Checkpoint, write_companions, write_json
 from kogner_ray.student.model import Student
 from kogner_ray.student.onnx.checkpoint import CONFIG, FORMAT
-from kogner_ray.student.onnx.graphs import FREE, Graph, graphs
+from kogner_ray.student.onnx.graphs import FREE, LEGEND, Graph, graphs
 from kogner_ray.student.onnx.runtime import Session, needed
 
 OnnxPrecision = Literal["fp32", "int8"]
@@ -61,7 +61,7 @@ def _write(checkpoint: Checkpoint, folder: Path, precision: OnnxPrecision) -> No
         "precision": precision,
         "student": student.config.model_dump(),
         "width": student.width,
-        "max_width": student.config.max_width,
+        "axes": LEGEND,
         "graphs": {name: graph.as_dict() for name, graph in parts.items()},
         **write_companions(checkpoint, folder),
     }

@@ -19,6 +19,16 @@ Axes = tuple[str, ...]
 """Names of a tensor's axes; those in `FREE` may have any length."""
 
 FREE = frozenset("BTWCS")
+LEGEND = {
+    "B": "windows, padded to the longest; attention_mask is 1 for subtokens, 0 for padding",
+    "T": "subtokens of a window or label text, special ones included",
+    "W": "words of all windows, one after the other; token_of_word: their first subtokens in the flattened (B, T)",
+    "C": "types",
+    "S": "chosen spans: starts of their first words, ends of their last",
+    "K": "span of words i..i+k at [k, i]; those that run past their window mean nothing",
+    "D": "width of the student",
+    "F": "inner width of the span head",
+}
 _TOKENS = {"input_ids", "attention_mask", "token_of_word"}
 
 
