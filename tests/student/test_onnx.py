@@ -107,10 +107,9 @@ class TestFindsTheSame:
             halves, found = fast.halves(both), there.halves(both)
             torch.testing.assert_close(found.starts_WF, halves.starts_WF, atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(found.ends_WF, halves.ends_WF, atol=1e-4, rtol=1e-4)
-            prototypes = fast.prototypes(list(OPEN.values()))
-            torch.testing.assert_close(there.prototypes(list(OPEN.values())), prototypes, atol=1e-4, rtol=1e-4)
-            hits = fast.find(halves, both, prototypes, [0.0] * len(OPEN))
-            again = there.find(found, both, prototypes, [0.0] * len(OPEN))
+            limits = [0.0] * len(OPEN)
+            hits = fast.find(halves, both, fast.fold(list(OPEN.values())), limits)
+            again = there.find(found, both, there.fold(list(OPEN.values())), limits)
             assert [*zip(hits.starts, hits.ends, hits.types, strict=True)] == [
                 *zip(again.starts, again.ends, again.types, strict=True)
             ]
