@@ -218,7 +218,7 @@ windows that our Tagger cuts 2,000-word documents into; the peer is given the sa
 Our text encoder alone takes {bound:.2f} s for the {n_windows} windows of the last row: the bound for any head.
 Strict F1 of ours on all of BC5CDR test: {f1}.
 
-Where our time goes, 800 sentences, 2 types (profiled, so a little slower than above):
+Where our time goes, 800 sentences, 2 types, one thread (shares of the profiled time):
 
 {markdown_table(_SHARES, shares)}
 """

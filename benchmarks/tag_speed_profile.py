@@ -37,11 +37,14 @@ def encoder_seconds(tagger: Tagger, texts: Sequence[str]) -> float:
 
 def profile(tagger: Tagger, texts: Sequence[str], precision: Precision) -> list[str]:
     """A row: shares of the products in the whole, their rate, and the machine's."""
+    own = torch.get_num_threads()
+    torch.set_num_threads(1)  # the profiler sees its own thread only
     prepared = batches(tagger, texts)
     tagger.tag(texts, link=False)
     total, products = _profiled(lambda: tagger.tag(texts, link=False))
     _, encoders = _profiled(lambda: [tagger._reader._backend._encode(batch) for batch in prepared])
     rate, peak = _operations(tagger, prepared) / products / 1e9, gemm_rate(precision)
+    torch.set_num_threads(own)
     return [
         precision,
         f"{100 * encoders / total:.0f} %",

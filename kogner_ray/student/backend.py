@@ -41,6 +41,11 @@ class Backend(Protocol):
         """Whether several threads may run batches at once, and gain by it."""
         ...
 
+    @property
+    def tokens_a_batch(self) -> int:
+        """Subtokens that are fastest together: few enough for the caches of a CPU, many enough for a GPU."""
+        ...
+
     def fold(self, label_texts: Sequence[str]) -> list[Scorer]:
         """The types of label texts ready to be scored, in blocks; each one's prototype is computed once and kept.
 

@@ -37,6 +37,7 @@ class FastStudent:
         check_precision(precision, student.device)
         self.config, self.device, self.precision = student.config, student.device, precision
         self.side_by_side = student.device.type == "cpu"
+        self.tokens_a_batch = (2048 if precision == "bf16" else 1024) if self.side_by_side else 16384
         layer, marker = student.token_rep_layer, student.marker
         self._encode = word_encoder(layer.bert_layer.model, precision=precision)
         self._project = _dense(getattr(layer, "projection", None), precision)

@@ -16,7 +16,7 @@ from kogner_ray.student.pieces import Piece, Placed, cut, pack, place
 from kogner_ray.student.side_by_side import side_by_side
 from kogner_ray.student.windows import TokenisedText, Windower
 
-_TOKENS_A_BATCH = 2048
+_LEAST_TOKENS = 256  # below, a batch costs more than its products
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Reader:
         """Windows of like length together, enough batches for every thread."""
         pieces = list(self.pieces(texts))
         each = sum(piece.window.n_tokens for piece in pieces) // n_threads + 1
-        return list(pack(pieces, n_tokens=max(_TOKENS_A_BATCH // 8, min(each, _TOKENS_A_BATCH))))
+        return list(pack(pieces, n_tokens=max(_LEAST_TOKENS, min(each, self._backend.tokens_a_batch))))
 
     def _read(
         self,

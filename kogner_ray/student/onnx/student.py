@@ -28,7 +28,7 @@ class OnnxStudent:
             ConfigError: onnxruntime is not installed.
         """
         self.config, self.device = config, torch.device("cpu")
-        self.side_by_side = False  # onnxruntime has threads of its own
+        self.side_by_side, self.tokens_a_batch = False, 2048  # onnxruntime has threads of its own
         names = ("text.onnx", "labels.onnx", "scores.onnx", "spans.onnx")
         self._text, labels, self._scores, self._spans = (Session(folder / name) for name in names)
         self._labels = LabelPrototypes(lambda ids_CT, mask_CT: labels(ids_CT, mask_CT)[0], labels_tokenizer)
