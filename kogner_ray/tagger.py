@@ -80,8 +80,9 @@ class Tagger:
 
         Args:
             name: folder or id.
-            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs; None is `fp32`, or what ONNX graphs
-                were exported in.
+            precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs, whose steps follow the largest number
+                of a batch, so that a text's scores depend a little on the texts beside it; None is `fp32`, or what ONNX
+                graphs were exported in.
             device: such as `cpu` or `cuda:1`; None takes the GPU where there is one. ONNX graphs run on the CPU.
 
         Raises:

@@ -50,15 +50,15 @@ class Dense(nn.Module):
         """`weight`: (n_out, n_in)."""
         super().__init__()
         self._precision, self._activation = precision, activation
-        dtype, self._n_out = dtype_of(precision), weight.shape[0]
-        self._weight = weight.detach().to(dtype).contiguous()
+        dtype = dtype_of(precision)
+        plain = weight.detach().to(dtype).contiguous()
         self._bias = None if bias is None else bias.detach().to(dtype).contiguous()
-        on_cpu = weight.device.type == "cpu"
         self._packed: Any = None
         if precision == "int8":
-            self._packed = _quantised(self._weight, self._bias)
-        elif on_cpu and torch.backends.mkldnn.is_available():
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight)
+            self._packed = _quantised(plain, self._bias)
+        elif weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(plain)
+        self._weight = plain if self._packed is None else plain.new_empty(0)
 
     @classmethod
     def of(cls, linear: nn.Linear, *, precision: Precision, activation: Activation = "none") -> Dense:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from kogner_ray.encoder import has_bf16
 from kogner_ray.student.batch import Batch
 from kogner_ray.student.dense import Dense, Precision, dtype_of
 
@@ -106,7 +107,9 @@ class _Layer:
         own, out = layer.attention.self, layer.attention.output
         dtype = dtype_of(precision)
         self._n_heads = n_heads
-        self._precision, self._fused = precision, own.query.weight.device.type != "cpu"
+        device = own.query.weight.device
+        self._fused = device.type != "cpu"
+        self._in_bf16 = precision == "int8" and has_bf16(device)
         scale = 1 / math.sqrt(own.query.out_features // n_heads)  # of the attention's logits
         weight = torch.cat([own.query.weight * scale, own.key.weight, own.value.weight])
         bias = torch.cat([own.query.bias * scale, own.key.bias, own.value.bias])
@@ -130,10 +133,10 @@ class _Layer:
         n_tokens, width = states_ND.shape
         length = n_tokens // n_windows
         parts = self._qkv(states_ND).view(n_windows, length, 3, self._n_heads, width // self._n_heads)
-        if self._precision == "int8":
+        if self._in_bf16:
             parts = parts.bfloat16()
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        if self._fused or (self._precision == "fp32" and length > _SHORT):
+        if self._fused or (parts.dtype == torch.float32 and length > _SHORT):
             mixed_BHTd = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
         else:
             mixed_BHTd = _attention(query, key, value, mask)
