@@ -28,10 +28,10 @@ def encoder_seconds(tagger: Tagger, texts: Sequence[str]) -> float:
     """Seconds of the text encoder alone."""
     prepared = batches(tagger, texts)
     with torch.inference_mode():
-        tagger._reader._backend._encode(prepared[0])
+        tagger._reader._backend._encode(prepared[0], prepared[0].token_of_word_W)
         started = time.perf_counter()
         for batch in prepared:
-            tagger._reader._backend._encode(batch)
+            tagger._reader._backend._encode(batch, batch.token_of_word_W)
         return time.perf_counter() - started
 
 
@@ -42,7 +42,9 @@ def profile(tagger: Tagger, texts: Sequence[str], precision: Precision) -> list[
     prepared = batches(tagger, texts)
     tagger.tag(texts, link=False)
     total, products = _profiled(lambda: tagger.tag(texts, link=False))
-    _, encoders = _profiled(lambda: [tagger._reader._backend._encode(batch) for batch in prepared])
+    _, encoders = _profiled(
+        lambda: [tagger._reader._backend._encode(batch, batch.token_of_word_W) for batch in prepared]
+    )
     rate, peak = _operations(tagger, prepared) / products / 1e9, gemm_rate(precision)
     torch.set_num_threads(own)
     return [

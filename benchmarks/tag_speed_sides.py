@@ -75,6 +75,10 @@ class Peer:
             spans[index] = {(e["start"], e["end"], e["label"]) for e in entities}
         return spans
 
+    def tag_at_once(self, texts: Sequence[str], types: Sequence[str], precision: Precision) -> None:
+        """Tag texts in one batch."""
+        self._inference(texts, types, precision, len(texts))
+
     def batch_size(self, texts: Sequence[str], types: Sequence[str], precision: Precision) -> int:
         """The fastest on a sample of `texts`; found once for texts and types of that number and length."""
         key = (precision, len(types), max(len(text.split()) for text in texts))

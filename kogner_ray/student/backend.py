@@ -17,7 +17,7 @@ from kogner_ray.student.model import StudentConfig
 from kogner_ray.student.spans import SpanHalves, span_mask
 
 Scorer: TypeAlias = Callable[[SpanHalves], torch.Tensor]
-"""Some types: logits (K, W, C) in fp32 of all spans of a batch; see `SpanMarker.score`."""
+"""Some types: logits (K, R, C) in fp32 of all spans of a batch, R at least its words W; see `SpanMarker.score`."""
 
 TYPES_A_BLOCK = 512
 """Types scored at once, so that thousands of them do not need a (K, W, C) tensor of gigabytes."""
@@ -75,7 +75,7 @@ def above_thresholds(
     mask_KW1 = span_mask(batch.text_of_word_W, max_width).unsqueeze(2)
     parts, first = [], 0
     for score in types:
-        logits_KWC = score(halves)
+        logits_KWC = score(halves)[:, : len(batch.text_of_word_W)]
         last = first + logits_KWC.shape[2]
         widths, starts, kinds = ((logits_KWC > limits_C[first:last]) & mask_KW1).nonzero(as_tuple=True)
         parts.append((widths, starts, kinds + first, logits_KWC[widths, starts, kinds]))

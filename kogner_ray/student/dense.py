@@ -68,7 +68,7 @@ class Dense(nn.Module):
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """x: (..., n_in); residual: (..., n_out), added last."""
         if self._packed is None or self._precision == "int8":
-            out = _ACTIVATIONS[self._activation](self._product(x))
+            out = self._activated(x)
         elif residual is not None and self._activation == "none":
             summed: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
                 x, residual, self._packed, self._bias, "add"
@@ -78,11 +78,13 @@ class Dense(nn.Module):
             out = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, self._activation, [], "none")
         return out if residual is None else out.add_(residual)
 
-    def _product(self, x: torch.Tensor) -> torch.Tensor:
+    def _activated(self, x: torch.Tensor) -> torch.Tensor:
         if self._packed is None:
-            return functional.linear(x, self._weight, self._bias)
-        product: torch.Tensor = torch.ops.quantized.linear_dynamic(x, self._packed)
-        return product
+            return _ACTIVATIONS[self._activation](functional.linear(x, self._weight, self._bias))
+        if self._activation == "relu":
+            fused: torch.Tensor = torch.ops.quantized.linear_relu_dynamic(x, self._packed)
+            return fused
+        return _ACTIVATIONS[self._activation](torch.ops.quantized.linear_dynamic(x, self._packed))
 
 
 def _quantised(weight: torch.Tensor, bias: torch.Tensor | None) -> Any:

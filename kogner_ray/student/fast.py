@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
+from kogner_ray.encoder import has_bf16
 from kogner_ray.student.backend import TYPES_A_BLOCK, Scorer, above_thresholds
 from kogner_ray.student.batch import Batch
 from kogner_ray.student.decode import Found
 from kogner_ray.student.dense import Dense, Precision, check_precision
-from kogner_ray.student.fused import word_encoder
+from kogner_ray.student.fused import rounded, word_encoder
 from kogner_ray.student.labels import LabelPrototypes
 from kogner_ray.student.model import Student
 from kogner_ray.student.spans import Projection, SpanHalves
@@ -36,6 +38,8 @@ class FastStudent:
         """
         check_precision(precision, student.device)
         self.config, self.device, self.precision = student.config, student.device, precision
+        in_bf16 = precision == "bf16" or (precision == "int8" and has_bf16(student.device))
+        self._scored_in = torch.bfloat16 if in_bf16 else torch.float32
         self.side_by_side = student.device.type == "cpu"
         self.tokens_a_batch = (2048 if precision == "bf16" else 1024) if self.side_by_side else 16384
         layer, marker = student.token_rep_layer, student.marker
@@ -50,11 +54,17 @@ class FastStudent:
         self._labels = LabelPrototypes(_LabelEncoder(student), labels_tokenizer)
 
     def halves(self, batch: Batch) -> SpanHalves:
-        """What each word adds to the spans it starts and to those it ends, see `SpanMarker.halves`."""
-        words_WD = self._encode(batch)
+        """What each word adds to the spans it starts and to those it ends, see `SpanMarker.halves`.
+
+        Rows beyond the batch's words mean nothing: they make the sizes fewer, and let the widest span end somewhere.
+        """
+        n_words = len(batch.token_of_word_W)
+        n_more = rounded(n_words + self.config.max_width - 1) - n_words
+        words_RD = self._encode(batch, functional.pad(batch.token_of_word_W, (0, n_more)))
         if self._project is not None:
-            words_WD = self._project(words_WD)
-        return SpanHalves(self._of_start(self._start(words_WD)), self._of_end(self._end(words_WD)))
+            words_RD = self._project(words_RD)
+        starts_RF, ends_RF = self._of_start(self._start(words_RD)), self._of_end(self._end(words_RD))
+        return SpanHalves(starts_RF.to(self._scored_in), ends_RF.to(self._scored_in))
 
     def fold(self, label_texts: Sequence[str]) -> list[Scorer]:
         """The types of label texts, ready to be scored; each one's prototype is computed once and kept.
@@ -66,8 +76,8 @@ class FastStudent:
 
     def _folded(self, prototypes_CD: torch.Tensor) -> Scorer:
         """The span head's last layer folded into the prototypes."""
-        scored_in: Precision = "bf16" if self.precision == "bf16" else "fp32"
-        weights = Dense(prototypes_CD @ self._outer.weight, None, precision=scored_in)
+        precision: Precision = "bf16" if self._scored_in == torch.bfloat16 else "fp32"
+        weights = Dense(prototypes_CD @ self._outer.weight, None, precision=precision)
         return partial(_logits, weights, prototypes_CD @ self._outer.bias, self.config.max_width)
 
     def find(self, halves: SpanHalves, batch: Batch, types: Sequence[Scorer], thresholds: Sequence[float]) -> Found:
@@ -83,13 +93,13 @@ class FastStudent:
 
 
 def _logits(weights: Dense, bias_C: torch.Tensor, max_width: int, halves: SpanHalves) -> torch.Tensor:
-    """(K, W, C) in fp32; see `SpanMarker.score`."""
-    n_words = halves.starts_WF.shape[0]
-    logits_KWC = torch.zeros(max_width, n_words, len(bias_C), device=bias_C.device)
-    for k in range(min(max_width, n_words)):
-        inner_WF = torch.add(halves.starts_WF[: n_words - k], halves.ends_WF[k:]).relu_()
-        logits_KWC[k, : n_words - k] = weights(inner_WF)
-    return logits_KWC.add_(bias_C)
+    """(K, R, C) in fp32, R words and some more; see `SpanMarker.score`."""
+    n_rows = halves.starts_WF.shape[0] - max_width + 1
+    logits_KRC = torch.empty(max_width, n_rows, len(bias_C), device=bias_C.device)
+    for k in range(max_width):
+        inner_RF = torch.add(halves.starts_WF[:n_rows], halves.ends_WF[k : k + n_rows]).relu_()
+        logits_KRC[k] = weights(inner_RF)
+    return logits_KRC.add_(bias_C)
 
 
 class _LabelEncoder:

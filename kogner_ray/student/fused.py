@@ -18,14 +18,15 @@ from kogner_ray.encoder import has_bf16
 from kogner_ray.student.batch import Batch
 from kogner_ray.student.dense import Dense, Precision, dtype_of
 
-_SHORT = 64
+_SHORT = 64  # subtokens
+_ROWS = 32
 
 
 class WordEncoder(Protocol):
     """A text encoder that gives one state a word."""
 
-    def __call__(self, batch: Batch) -> torch.Tensor:
-        """States of the words' first subtokens, (W, D)."""
+    def __call__(self, batch: Batch, tokens_R: torch.Tensor) -> torch.Tensor:
+        """States of the tokens `tokens_R`, positions in the flattened (B·T) block, (R, D)."""
         ...
 
 
@@ -51,11 +52,11 @@ class PackedEncoder:
         self._model = copy.deepcopy(model).eval().to(dtype_of(precision))
         _pack(self._model, precision)
 
-    def __call__(self, batch: Batch) -> torch.Tensor:
-        """States of the words' first subtokens, (W, D)."""
+    def __call__(self, batch: Batch, tokens_R: torch.Tensor) -> torch.Tensor:
+        """States of the tokens `tokens_R`, (R, D)."""
         states_BTD = self._model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT).last_hidden_state
-        states_WD: torch.Tensor = states_BTD.flatten(0, 1)[batch.token_of_word_W]
-        return states_WD
+        states_RD: torch.Tensor = states_BTD.flatten(0, 1)[tokens_R]
+        return states_RD
 
 
 def _pack(module: nn.Module, precision: Precision) -> None:
@@ -82,15 +83,22 @@ class FusedBert:
         self._norm = _Norm(embeddings.LayerNorm, dtype)
         self._layers = [_Layer(layer, model.config.num_attention_heads, precision) for layer in model.encoder.layer]
 
-    def __call__(self, batch: Batch) -> torch.Tensor:
-        """States of the words' first subtokens, (W, D)."""
-        n_windows, length = batch.input_ids_BT.shape
-        embedded_BTD = functional.embedding(batch.input_ids_BT, self._words) + self._places_TD[:length]
-        states_ND = self._norm(embedded_BTD).flatten(0, 1)
+    def __call__(self, batch: Batch, tokens_R: torch.Tensor) -> torch.Tensor:
+        """States of the tokens `tokens_R`, (R, D)."""
+        embedded_BTD = functional.embedding(batch.input_ids_BT, self._words)
+        embedded_BTD = embedded_BTD + self._places_TD[: batch.input_ids_BT.shape[1]]
+        n_tokens = batch.input_ids_BT.numel()
+        states_ND = self._norm(functional.pad(embedded_BTD.flatten(0, 1), (0, 0, 0, rounded(n_tokens) - n_tokens)))
+        shape = batch.input_ids_BT.shape
         mask = _mask(batch.attention_mask_BT, states_ND.dtype if states_ND.is_cuda else torch.float32)
         for layer in self._layers[:-1]:
-            states_ND = layer(states_ND, n_windows, mask)
-        return self._layers[-1](states_ND, n_windows, mask, only=batch.token_of_word_W)
+            states_ND = layer(states_ND, shape, mask)
+        return self._layers[-1](states_ND, shape, mask, only=tokens_R)
+
+
+def rounded(n_rows: int) -> int:
+    """`n_rows` and a few more: each new size costs oneDNN a new kernel."""
+    return -(-n_rows // _ROWS) * _ROWS
 
 
 class _Norm:
@@ -121,18 +129,19 @@ class _Layer:
         self._norm = _Norm(layer.output.LayerNorm, dtype)
 
     def __call__(
-        self, states_ND: torch.Tensor, n_windows: int, mask: torch.Tensor | None, only: torch.Tensor | None = None
+        self, states_ND: torch.Tensor, shape: torch.Size, mask: torch.Tensor | None, only: torch.Tensor | None = None
     ) -> torch.Tensor:
-        mixed_ND = self._attend(states_ND, n_windows, mask)
+        mixed_ND = self._attend(states_ND, shape, mask)
         if only is not None:
             mixed_ND, states_ND = mixed_ND[only], states_ND[only]
         attended_ND = self._attended_norm(self._attended(mixed_ND, states_ND))
         return self._norm(self._outer(self._inner(attended_ND), attended_ND))
 
-    def _attend(self, states_ND: torch.Tensor, n_windows: int, mask: torch.Tensor | None) -> torch.Tensor:
-        n_tokens, width = states_ND.shape
-        length = n_tokens // n_windows
-        parts = self._qkv(states_ND).view(n_windows, length, 3, self._n_heads, width // self._n_heads)
+    def _attend(self, states_ND: torch.Tensor, shape: torch.Size, mask: torch.Tensor | None) -> torch.Tensor:
+        """Attention within each of the windows (B, T) = `shape`; rows beyond them stay 0."""
+        n_windows, length = shape
+        n_rows, width = states_ND.shape
+        parts = self._qkv(states_ND)[: n_windows * length].view(n_windows, length, 3, self._n_heads, -1)
         if self._in_bf16:
             parts = parts.bfloat16()
         query, key, value = parts.permute(2, 0, 3, 1, 4)
@@ -140,7 +149,9 @@ class _Layer:
             mixed_BHTd = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
         else:
             mixed_BHTd = _attention(query, key, value, mask)
-        return mixed_BHTd.transpose(1, 2).reshape(n_tokens, width).to(states_ND.dtype)
+        mixed_ND = states_ND.new_zeros(n_rows, width)
+        mixed_ND[: n_windows * length].view(n_windows, length, self._n_heads, -1).copy_(mixed_BHTd.transpose(1, 2))
+        return mixed_ND
 
 
 def _attention(

@@ -105,8 +105,9 @@ class TestFindsTheSame:
         both = batch(ours, texts)
         with torch.inference_mode():
             halves, found = fast.halves(both), there.halves(both)
-            torch.testing.assert_close(found.starts_WF, halves.starts_WF, atol=1e-4, rtol=1e-4)
-            torch.testing.assert_close(found.ends_WF, halves.ends_WF, atol=1e-4, rtol=1e-4)
+            words = slice(len(both.token_of_word_W))
+            torch.testing.assert_close(found.starts_WF, halves.starts_WF[words], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(found.ends_WF, halves.ends_WF[words], atol=1e-4, rtol=1e-4)
             limits = [0.0] * len(OPEN)
             hits = fast.find(halves, both, fast.fold(list(OPEN.values())), limits)
             again = there.find(found, both, there.fold(list(OPEN.values())), limits)
