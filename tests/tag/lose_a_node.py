@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ray
 from ray.cluster_utils import Cluster
+from ray.util.state import list_actors
 
 from kogner_ray.tag.corpus import TagConfig, tag_corpus
 
@@ -30,10 +31,12 @@ def main() -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
+    actors = []
+    while thread.is_alive() and len(actors) < config.workers.min:  # before there is anything to tag: it takes a second
+        actors = [actor for actor in list_actors() if "TagWorker" in actor.class_name and actor.node_id]
     while thread.is_alive() and sum(1 for _ in chunks.glob("*/????????.parquet")) < 8:
         time.sleep(0.02)
-    actors = [actor for actor in ray.util.state.list_actors() if "TagWorker" in actor.class_name]
-    on_it = sum(actor.node_id == lost.node_id for actor in actors)
+    on_it = sum(actor.node_id == lost.node_id for actor in actors) if thread.is_alive() else 0
     cluster.remove_node(lost, allow_graceful=False)
     cluster.add_node(num_cpus=3)
     thread.join()

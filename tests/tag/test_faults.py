@@ -133,7 +133,7 @@ def test_a_lost_node_loses_and_doubles_nothing(
 ) -> None:
     output = tmp_path / "out"
     settings: dict[str, Any] = {"inputs": [str(corpus)], "output": str(output), "checkpoint": str(tiny_checkpoint)}
-    settings |= {"chunks": {"records": 5}, "workers": {"min": 2, "max": 2}}
+    settings |= {"chunks": {"records": 1}, "workers": {"min": 2, "max": 2}}
     script = Path(__file__).with_name("lose_a_node.py")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     environment |= {"RAY_TMPDIR": str(ray_folder), "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
