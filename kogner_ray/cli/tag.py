@@ -31,7 +31,9 @@ def tag(
     types: Annotated[str | None, typer.Option(help="Comma-separated types; the checkpoint's by default.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Probability that a span must exceed; 0.5.")] = None,
     nested: Annotated[bool, typer.Option(help="Keep entities within entities.")] = False,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or int8.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32 (default), bf16 or int8; ONNX graphs have their own.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One text: JSON lines, also on a terminal.")] = False,
     color: Annotated[bool, typer.Option("--color", help="One text: coloured, also into a file or a pipe.")] = False,
     format: Annotated[str | None, typer.Option(help="Corpus: format of the inputs; guessed by default.")] = None,
@@ -46,6 +48,8 @@ def tag(
     One text is shown in colours on a terminal, and printed as JSON lines elsewhere. A corpus that was interrupted goes
     on when the same command is given again.
     """
+    from kogner_ray.tagger import Tagger
+
     wanted = types.split(",") if types else None
     if inputs and len(inputs) == 1 and config is None:
         if checkpoint is None:
@@ -54,10 +58,8 @@ def tag(
             raise ConfigError("--json and --color: expected one of them")
         coloured = color or (sys.stdout.isatty() and not as_json)
         out = Console(force_terminal=True, color_system="standard") if coloured else None
-        from kogner_ray.tagger import Tagger
-
         limit = 0.5 if threshold is None else threshold
-        tagger = Tagger.load(checkpoint, precision=precision or "fp32")  # type: ignore[arg-type]  # it checks
+        tagger = Tagger.load(checkpoint, precision=precision)  # type: ignore[arg-type]  # it checks
         _tag_text(inputs[0], tagger, wanted, threshold=limit, nested=nested, out=out)
         return
     *sources, output = inputs or [""]

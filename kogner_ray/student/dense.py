@@ -88,8 +88,9 @@ class Dense(nn.Module):
 
 
 def _quantised(weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
-    warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.*")
     scales = weight.abs().amax(1).clamp(min=1e-8) / 127
     zeros = torch.zeros(len(scales), dtype=torch.int64)
-    quantised = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the only constructor there is, and announced to go one day
+        quantised = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
     return torch.ops.quantized.linear_prepack(quantised, bias)

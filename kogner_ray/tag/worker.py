@@ -36,7 +36,7 @@ class Tagging(Config):
         nested: keep entities within entities.
         multi_label: let the same characters carry several types.
         link: link to the checkpoint's KG where it has one.
-        precision: numbers that the model computes with.
+        precision: numbers that the model computes with; None is fp32, or what ONNX graphs were exported in.
     """
 
     checkpoint: str
@@ -46,7 +46,7 @@ class Tagging(Config):
     nested: bool = False
     multi_label: bool = False
     link: bool = True
-    precision: Precision = "fp32"
+    precision: Precision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class TagWorker:
         self._name = f"{ray.get_runtime_context().get_node_id()}:{os.getpid()}"
         self._tagger: Tagger | KognerError
         try:
-            self._tagger = _load(tagging, device)
+            self._tagger = load_tagger(tagging, device)
         except KognerError as error:
             self._tagger = error
 
@@ -152,7 +152,8 @@ def _parts(documents: Numbered, tag: Callable[[Numbered], pa.Table], failures: l
     yield from _parts(documents[middle:], tag, failures)
 
 
-def _load(tagging: Tagging, device: str) -> Tagger:
+def load_tagger(tagging: Tagging, device: str) -> Tagger:
+    """The tagger of `tagging`, whose types and thresholds it has checked."""
     tagger = Tagger.load(tagging.checkpoint, precision=tagging.precision, device=device)
     tagger.tag([""], tagging.types, threshold=tagging.threshold, per_type_thresholds=tagging.per_type_thresholds)
     return tagger

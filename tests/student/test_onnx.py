@@ -24,6 +24,7 @@ from kogner_ray.student.onnx.checkpoint import CONFIG, OnnxCheckpoint, read_onnx
 from kogner_ray.student.onnx.export import write_onnx
 from kogner_ray.student.onnx.runtime import Session
 from kogner_ray.student.windows import Windower
+from kogner_ray.tag.worker import Tagging, load_tagger
 from kogner_ray.tagger import TaggedEntity, Tagger
 
 pytest.importorskip("onnxscript", reason="in the test extra")
@@ -125,6 +126,9 @@ class TestFindsTheSame:
         )
         both = [labels(tokens["input_ids"], tokens["attention_mask"])[0][0] for tokens in (alone, padded)]
         torch.testing.assert_close(both[0], both[1], atol=1e-4, rtol=1e-4)
+
+    def test_a_corpus_is_tagged_in_the_precision_of_the_graphs(self, quantised: Path) -> None:
+        assert load_tagger(Tagging(checkpoint=str(quantised)), "cpu").tag(TEXTS[0])
 
     def test_in_int8_nearly(self, quantised: Path, exported: Path, expected: Tagger) -> None:
         tagger = Tagger.load(quantised, precision="int8")
