@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -36,6 +36,7 @@ from kogner_ray.data.formats.registry import write_documents
 _JOB = Path(__file__).parents[1] / "jobs" / "tag.py"
 _BARE = Path(__file__).with_name("tag_corpus_bare.py")
 _CHUNK = 256
+_KILLS = 20  # of the driver, and as many of actors
 _ACTOR = "ray::MapWorker(MapBatches(TagWorker))"
 
 
@@ -116,23 +117,19 @@ def _million(arguments: argparse.Namespace, scratch: Path) -> str:
 
 
 def _kills(arguments: argparse.Namespace, scratch: Path) -> str:
-    n_documents, n_kills = arguments.documents or 12_000, 20
+    n_documents = arguments.documents or 30_000
     write_documents(islice(repeated(sentences(scratch)), n_documents), scratch / "in.jsonl")
     Run(arguments, scratch / "in.jsonl", scratch / "quiet", 2).finish()
-    generator, log = random.Random(arguments.seed), []
-    for number in count():
-        run = Run(arguments, scratch / "in.jsonl", scratch / "killed", 2)
-        kills = run.kill_at_random(generator, left=n_kills - len(log), driver=number % 2 == 0)
-        log += kills
-        if run.process.poll() == 0:
-            break
+    generator, left = random.Random(arguments.seed), {"driver": _KILLS, "actor": _KILLS}
+    while Run(arguments, scratch / "in.jsonl", scratch / "killed", 2).kill_at_random(generator, left):
+        print(f"left to kill: {left}", flush=True)
     quiet, killed = (_found(scratch / name) for name in ("quiet", "killed"))
     lost, twice = len(quiet.keys() - killed.keys()), sum(len(rows) > 1 for rows in killed.values())
     others = sum(rows != quiet.get(key) for key, rows in killed.items())
     return f"""## Corpus tagging: kill -9
 
 {n_documents:,} sentences, {arguments.precision}, 2 actors, chunks of {_CHUNK}. Killed at random moments and
-started again until done: {log.count("driver")} times the driver, {log.count("actor")} times an actor.
+started again until done: {_KILLS - left["driver"]} times the driver, {_KILLS - left["actor"]} times an actor.
 
 | documents lost | doubled | with other ids, spans or types than undisturbed |
 |---:|---:|---:|
@@ -194,24 +191,24 @@ class Run:
         )
         return f"{table}\n\n{len(samples)} samples, largest {max(samples):,.0f} MB."
 
-    def kill_at_random(self, generator: random.Random, *, left: int, driver: bool) -> list[str]:
-        """Kill the driver, or actors, at random moments; says what was killed."""
-        killed: list[str] = []
-        while self.process.poll() is None and len(killed) < left:
-            wait = time.monotonic() + generator.uniform(2, 14)
-            while time.monotonic() < wait and self.process.poll() is None:
+    def kill_at_random(self, generator: random.Random, left: dict[str, int]) -> bool:
+        """Kill actors or the driver at random moments, and count `left` down; True if it was the driver in the end."""
+        while self.process.poll() is None:
+            moment = time.monotonic() + generator.uniform(2, 14)
+            while time.monotonic() < moment and self.process.poll() is None:
                 time.sleep(0.02)
-            if driver and self.process.poll() is None:
-                self._kill_all()
-                return [*killed, "driver"]
+            kinds = [kind for kind, n in left.items() if n]
             actors = [pid for pid, title in descendants(self.process.pid) if title.startswith(_ACTOR)]
-            if actors and self.process.poll() is None:
-                os.kill(generator.choice(actors), signal.SIGKILL)
-                killed.append("actor")
-            if len(killed) >= 2:
-                driver = True
-        self.process.wait()
-        return killed
+            if not kinds or not actors or self.process.poll() is not None:
+                continue
+            kind = generator.choice(kinds)
+            left[kind] -= 1
+            if kind == "driver":
+                self._kill_all()
+                return True
+            os.kill(generator.choice(actors), signal.SIGKILL)
+        self.finish()
+        return False
 
     def _kill_all(self) -> None:
         """Kill the driver first; what it started notices, and is ended so that the next run has the machine."""

@@ -6,7 +6,6 @@ so on some makers' machines only.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from kogner_ray.errors import ConfigError
+from kogner_ray.student.int8 import Int8Product
 
 Precision = Literal["fp32", "bf16", "int8"]
 """Arithmetic of the matrix products; int8 is dynamic: weights a row, activations a tensor, all else in fp32."""
@@ -45,20 +45,27 @@ class Dense(nn.Module):
     """`activation(x Wᵀ + b) + residual` with constant weights."""
 
     def __init__(
-        self, weight: torch.Tensor, bias: torch.Tensor | None, *, precision: Precision, activation: Activation = "none"
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        *,
+        precision: Precision,
+        activation: Activation = "none",
+        int8_gives: torch.dtype = torch.float32,
     ) -> None:
-        """`weight`: (n_out, n_in)."""
+        """`weight`: (n_out, n_in); `int8_gives`: dtype of an int8 product's result."""
         super().__init__()
-        self._precision, self._activation = precision, activation
+        self._activation = activation
         dtype = dtype_of(precision)
         plain = weight.detach().to(dtype).contiguous()
         self._bias = None if bias is None else bias.detach().to(dtype).contiguous()
         self._packed: Any = None
+        self._int8: Int8Product | None = None
         if precision == "int8":
-            self._packed = _quantised(plain, self._bias)
+            self._int8 = Int8Product(plain, self._bias, activation=activation, gives=int8_gives)
         elif weight.device.type == "cpu" and torch.backends.mkldnn.is_available():
             self._packed = torch.ops.mkldnn._reorder_linear_weight(plain)
-        self._weight = plain if self._packed is None else plain.new_empty(0)
+        self._weight = plain if precision != "int8" and self._packed is None else plain.new_empty(0)
 
     @classmethod
     def of(cls, linear: nn.Linear, *, precision: Precision, activation: Activation = "none") -> Dense:
@@ -67,30 +74,15 @@ class Dense(nn.Module):
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """x: (..., n_in); residual: (..., n_out), added last."""
-        if self._packed is None or self._precision == "int8":
-            out = self._activated(x)
+        if self._int8 is not None and (residual is None or self._activation == "none"):
+            return self._int8(x, residual)
+        if self._int8 is not None:
+            out = self._int8(x)
+        elif self._packed is None:
+            out = _ACTIVATIONS[self._activation](functional.linear(x, self._weight, self._bias))
         elif residual is not None and self._activation == "none":
-            summed: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
-                x, residual, self._packed, self._bias, "add"
-            )
-            return summed
+            product = torch.ops.mkldnn._linear_pointwise.binary
+            return product(x, residual, self._packed, self._bias, "add")  # type: ignore[no-any-return]
         else:
             out = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, self._activation, [], "none")
         return out if residual is None else out.add_(residual)
-
-    def _activated(self, x: torch.Tensor) -> torch.Tensor:
-        if self._packed is None:
-            return _ACTIVATIONS[self._activation](functional.linear(x, self._weight, self._bias))
-        if self._activation == "relu":
-            fused: torch.Tensor = torch.ops.quantized.linear_relu_dynamic(x, self._packed)
-            return fused
-        return _ACTIVATIONS[self._activation](torch.ops.quantized.linear_dynamic(x, self._packed))
-
-
-def _quantised(weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
-    scales = weight.abs().amax(1).clamp(min=1e-8) / 127
-    zeros = torch.zeros(len(scales), dtype=torch.int64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the only constructor there is, and announced to go one day
-        quantised = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
-    return torch.ops.quantized.linear_prepack(quantised, bias)

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from kogner_ray.encoder import has_bf16
 from kogner_ray.student.backend import TYPES_A_BLOCK, Scorer, above_thresholds
 from kogner_ray.student.batch import Batch
 from kogner_ray.student.decode import Found
 from kogner_ray.student.dense import Dense, Precision, check_precision
 from kogner_ray.student.fused import rounded, word_encoder
+from kogner_ray.student.int8 import Int8Product, extent, quantised
 from kogner_ray.student.labels import LabelPrototypes
 from kogner_ray.student.model import Student
 from kogner_ray.student.spans import Projection, SpanHalves
@@ -38,8 +38,6 @@ class FastStudent:
         """
         check_precision(precision, student.device)
         self.config, self.device, self.precision = student.config, student.device, precision
-        in_bf16 = precision == "bf16" or (precision == "int8" and has_bf16(student.device))
-        self._scored_in = torch.bfloat16 if in_bf16 else torch.float32
         self.side_by_side = student.device.type == "cpu"
         self.tokens_a_batch = (2048 if precision == "bf16" else 1024) if self.side_by_side else 16384
         layer, marker = student.token_rep_layer, student.marker
@@ -64,7 +62,7 @@ class FastStudent:
         if self._project is not None:
             words_RD = self._project(words_RD)
         starts_RF, ends_RF = self._of_start(self._start(words_RD)), self._of_end(self._end(words_RD))
-        return SpanHalves(starts_RF.to(self._scored_in), ends_RF.to(self._scored_in))
+        return SpanHalves(starts_RF, ends_RF)
 
     def fold(self, label_texts: Sequence[str]) -> list[Scorer]:
         """The types of label texts, ready to be scored; each one's prototype is computed once and kept.
@@ -76,9 +74,10 @@ class FastStudent:
 
     def _folded(self, prototypes_CD: torch.Tensor) -> Scorer:
         """The span head's last layer folded into the prototypes."""
-        precision: Precision = "bf16" if self._scored_in == torch.bfloat16 else "fp32"
-        weights = Dense(prototypes_CD @ self._outer.weight, None, precision=precision)
-        return partial(_logits, weights, prototypes_CD @ self._outer.bias, self.config.max_width)
+        weight_CF, bias_C = prototypes_CD @ self._outer.weight, prototypes_CD @ self._outer.bias
+        if self.precision == "int8":
+            return partial(_int8_logits, Int8Product(weight_CF, None), bias_C, self.config.max_width)
+        return partial(_logits, Dense(weight_CF, None, precision=self.precision), bias_C, self.config.max_width)
 
     def find(self, halves: SpanHalves, batch: Batch, types: Sequence[Scorer], thresholds: Sequence[float]) -> Found:
         """Spans within one text whose probability is above their type's threshold."""
@@ -100,6 +99,20 @@ def _logits(weights: Dense, bias_C: torch.Tensor, max_width: int, halves: SpanHa
         inner_RF = torch.add(halves.starts_WF[:n_rows], halves.ends_WF[k : k + n_rows]).relu_()
         logits_KRC[k] = weights(inner_RF)
     return logits_KRC.add_(bias_C)
+
+
+def _int8_logits(weights: Int8Product, bias_C: torch.Tensor, max_width: int, halves: SpanHalves) -> torch.Tensor:
+    """As `_logits`, from relu(a + b) = max(a, -b) + b: the maximum of two codes is the code of the maximum."""
+    starts_RF, less_ends_RF = halves.starts_WF, halves.ends_WF.neg()
+    within = extent(starts_RF, less_ends_RF)
+    starts, less_ends = quantised(starts_RF, *within), quantised(less_ends_RF, *within)
+    n_rows = starts_RF.shape[0] - max_width + 1
+    ends_RC = bias_C - weights.of_codes(less_ends)
+    logits_KRC = torch.empty(max_width, n_rows, len(bias_C))
+    for k in range(max_width):
+        greater_RF = torch.maximum(starts.values[:n_rows], less_ends.values[k : k + n_rows])
+        torch.add(weights.of_codes(starts._replace(values=greater_RF)), ends_RC[k : k + n_rows], out=logits_KRC[k])
+    return logits_KRC
 
 
 class _LabelEncoder:

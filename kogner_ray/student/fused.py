@@ -117,11 +117,11 @@ class _Layer:
         self._n_heads = n_heads
         device = own.query.weight.device
         self._fused = device.type != "cpu"
-        self._in_bf16 = precision == "int8" and has_bf16(device)
         scale = 1 / math.sqrt(own.query.out_features // n_heads)  # of the attention's logits
         weight = torch.cat([own.query.weight * scale, own.key.weight, own.value.weight])
         bias = torch.cat([own.query.bias * scale, own.key.bias, own.value.bias])
-        self._qkv = Dense(weight, bias, precision=precision)
+        attended_in = torch.bfloat16 if has_bf16(device) else torch.float32
+        self._qkv = Dense(weight, bias, precision=precision, int8_gives=attended_in)
         self._attended = Dense.of(out.dense, precision=precision)
         self._attended_norm = _Norm(out.LayerNorm, dtype)
         self._inner = Dense.of(layer.intermediate.dense, precision=precision, activation="gelu")
@@ -142,8 +142,6 @@ class _Layer:
         n_windows, length = shape
         n_rows, width = states_ND.shape
         parts = self._qkv(states_ND)[: n_windows * length].view(n_windows, length, 3, self._n_heads, -1)
-        if self._in_bf16:
-            parts = parts.bfloat16()
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         if self._fused or (parts.dtype == torch.float32 and length > _SHORT):
             mixed_BHTd = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)

@@ -7,8 +7,9 @@ several, cut between words. Nothing is truncated.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from kogner_ray.errors import ConfigError
 
 IntArray = npt.NDArray[np.int32]
 
+_REMEMBERED = 2_000_000  # characters of words
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -76,6 +78,8 @@ class Windower:
         if max_tokens > tokenizer.model_max_length:
             raise ConfigError(f"max_tokens: at most {tokenizer.model_max_length} for this encoder, got {max_tokens}")
         self._tokenizer = tokenizer
+        self._ids_of: dict[str, Sequence[int]] = {}
+        self._n_remembered = 0
         self._prefix, self._suffix = _special_tokens(tokenizer)
         self.capacity = max_tokens - len(self._prefix) - len(self._suffix)
 
@@ -85,21 +89,28 @@ class Windower:
         words = [split_words(_SURROGATE.sub("\ufffd", text)) for text in texts]
         if not words:
             return []
-        encoded = self._tokenizer(
-            [w.texts for w in words],
-            is_split_into_words=True,
-            add_special_tokens=False,
-            truncation=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        return [self._tokenised(w, encoded, index) for index, w in enumerate(words)]
+        ids_of = self._subtokens({word for text in words for word in text.texts})
+        return [_tokenised(text, [ids_of[word] for word in text.texts]) for text in words]
 
-    def _tokenised(self, words: Words, encoded: Any, index: int) -> TokenisedText:
-        owners = np.asarray(encoded.word_ids(index), dtype=np.int64)
-        bounds = np.searchsorted(owners, np.arange(len(words) + 1)).astype(np.int32)
-        return TokenisedText(words, np.asarray(encoded["input_ids"][index], dtype=np.int32), bounds)
+    def _subtokens(self, words: set[str]) -> Mapping[str, Sequence[int]]:
+        """Subtoken ids of (at least) these words. Tokenizers split each word by itself; what they say is remembered."""
+        ids_of = self._ids_of
+        new = [word for word in words if word not in ids_of]
+        if new:
+            encoded = self._tokenizer(
+                [[word] for word in new],
+                is_split_into_words=True,
+                add_special_tokens=False,
+                truncation=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )
+            ids_of.update(zip(new, encoded["input_ids"], strict=True))
+            self._n_remembered += sum(map(len, new))
+        if self._n_remembered > _REMEMBERED:
+            self._ids_of, self._n_remembered = {}, 0
+        return ids_of
 
     def window(self, text: TokenisedText, first_word: int, end_word: int) -> Window:
         """The window of words `[first_word, end_word)`; a single word beyond capacity keeps its first subtokens."""
@@ -116,6 +127,12 @@ class Windower:
         limit = int(text.bounds[first_word]) + self.capacity
         end = int(np.searchsorted(text.bounds, limit, side="right")) - 1
         return min(max(end, first_word + 1), len(text.words))
+
+
+def _tokenised(words: Words, ids_of_words: list[Sequence[int]]) -> TokenisedText:
+    ids = np.fromiter(chain.from_iterable(ids_of_words), dtype=np.int32)
+    bounds = np.fromiter(accumulate(map(len, ids_of_words), initial=0), dtype=np.int32, count=len(words) + 1)
+    return TokenisedText(words, ids, bounds)
 
 
 def _special_tokens(tokenizer: Any) -> tuple[IntArray, IntArray]:

@@ -70,7 +70,7 @@ def tagged(
         override_num_blocks=len(pending),
         num_cpus=_READER_CPUS,
         # so little each that there would be dozens, each a process of some hundred megabytes
-        concurrency=2 + pool.most() // 8,
+        concurrency=min(len(pending), 2 + pool.most() // 8),
     ).map_batches(
         TagWorker,
         fn_constructor_args=(tagging, output, Attempts.start()),
