@@ -1,6 +1,8 @@
 """Does `torch.compile` pay for the text encoder? The packed one beside the compiled and the plain one of transformers.
 
-KOGNER_SHARED=... python benchmarks/tag_compile.py --checkpoint runs/bc5cdr/checkpoint
+    KOGNER_SHARED=... python benchmarks/tag_compile.py --checkpoint runs/bc5cdr/checkpoint
+
+On one thread, in the batches that the Tagger makes.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ def _row(arguments: argparse.Namespace, precision: Any, texts: list[str]) -> lis
     ways = {"packed": all_packed, "compiled": lambda: all_with(compiled), "plain": lambda: all_with(plain)}
     with torch.no_grad():
         first = {name: timed(way) for name, way in ways.items()}
-        times = {name: [] for name in ways}  # type: dict[str, list[float]]
+        times: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(arguments.rounds):
             for name, way in ways.items():
                 times[name].append(timed(way))

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from kogner_ray.student import int8
+from kogner_ray.student.dense import Dense
+from kogner_ray.student.fast import _int8_logits, _logits
 from kogner_ray.student.int8 import Int8Product, extent, quantised
+from kogner_ray.student.spans import SpanHalves
 
 
 @pytest.mark.parametrize("largest", [255, 127])
@@ -45,3 +48,14 @@ def test_bf16_is_the_same_rounded() -> None:
     in_bf16 = Int8Product(weight, None, gives=torch.bfloat16)(x)
     assert in_bf16.dtype == torch.bfloat16
     torch.testing.assert_close(in_bf16.float(), Int8Product(weight, None)(x), rtol=0.01, atol=0.01)
+
+
+def test_each_span_is_scored_from_its_own_halves() -> None:
+    torch.manual_seed(0)
+    n_widths, halves = 4, SpanHalves(torch.randn(35, 64), torch.randn(35, 64))
+    weight, bias = torch.randn(3, 64), torch.randn(3)
+    exact = _logits(Dense(weight, None, precision="fp32"), bias, n_widths, halves)
+    found = _int8_logits(Int8Product(weight, None), bias, n_widths, halves)
+    assert found.shape == exact.shape == (n_widths, 32, 3)
+    assert exact.std() > 4
+    torch.testing.assert_close(found, exact, atol=0.6, rtol=0)
