@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias, overload
+from typing import overload
 
 import torch
 
-from kogner_ray.errors import CheckpointError, ConfigError
+from kogner_ray.errors import CheckpointError
+from kogner_ray.request import TagRequest, Types
+from kogner_ray.student.asked import Asked, Union
 from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.student.decode import ScoredSpan, resolve
 from kogner_ray.student.dense import Precision
@@ -21,9 +22,6 @@ from kogner_ray.student.loading import backend_of, load_any
 from kogner_ray.student.onnx.checkpoint import OnnxCheckpoint
 from kogner_ray.student.reader import Reader
 from kogner_ray.student.windows import TokenisedText
-
-Types: TypeAlias = Sequence[str] | Mapping[str, str] | None
-"""Type names, or name -> label text, or None for those that a checkpoint was trained on."""
 
 _TEXTS_AT_ONCE = 4096
 
@@ -159,13 +157,29 @@ class Tagger:
                 the label encoder can read.
         """
         several = [texts] if isinstance(texts, str) else list(texts)
-        labels = self._labels(types)
-        limits = _thresholds(labels, threshold, per_type_thresholds or {})
-        found: list[list[TaggedEntity]] = []
-        for first in range(0, len(several), _TEXTS_AT_ONCE):
-            group = several[first : first + _TEXTS_AT_ONCE]
-            found += self._tag(group, labels, limits, nested=nested, multi_label=multi_label, link=link)
+        own = per_type_thresholds or {}
+        request = TagRequest(several, types, threshold, own, nested=nested, multi_label=multi_label, link=link)
+        found = self.tag_together([request])[0]
         return found[0] if isinstance(texts, str) else found
+
+    def tag_together(self, requests: Sequence[TagRequest]) -> list[list[list[TaggedEntity]]]:
+        """What `tag` gives for each request, with the texts of all in the same batches.
+
+        Raises:
+            ConfigError: as `tag`.
+        """
+        labels = [request.labels(self._checkpoint.types) for request in requests]
+        asked = [
+            Asked(list(own), list(own.values()), request.thresholds(own))
+            for request, own in zip(requests, labels, strict=True)
+        ]
+        texts = [(number, text) for number, request in enumerate(requests) for text in request.texts]
+        tagged: list[list[list[TaggedEntity]]] = [[] for _ in requests]
+        for first in range(0, len(texts), _TEXTS_AT_ONCE):
+            group = texts[first : first + _TEXTS_AT_ONCE]
+            for (number, _), entities in zip(group, self._tag(group, requests, asked), strict=True):
+                tagged[number].append(entities)
+        return tagged
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the checkpoint with a model card; see `student.hub.save_pretrained`."""
@@ -191,44 +205,26 @@ class Tagger:
             raise CheckpointError("ONNX graphs are no checkpoint; save the one that they were exported from")
         return self._checkpoint
 
-    def _labels(self, types: Types) -> dict[str, str]:
-        if types is None and not self.types:
-            raise ConfigError("types: this checkpoint has none of its own; name some")
-        if types is None:
-            return self.types
-        if isinstance(types, str):
-            raise ConfigError(f"types: expected a list of names, got the string {types!r}")
-        names = list(types)
-        if not names:
-            raise ConfigError("types: expected at least one name")
-        counts = Counter(names)
-        if wrong := sorted(name for name, count in counts.items() if count > 1 or not name.strip()):
-            raise ConfigError(f"types: expected names, each once, got {wrong[0]!r} {counts[wrong[0]]} times")
-        if isinstance(types, Mapping):
-            return dict(types)
-        return {name: self._checkpoint.types.get(name, name) for name in names}
-
     def _tag(
-        self,
-        texts: list[str],
-        labels: dict[str, str],
-        thresholds: list[float],
-        *,
-        nested: bool,
-        multi_label: bool,
-        link: bool,
+        self, texts: Sequence[tuple[int, str]], requests: Sequence[TagRequest], asked: Sequence[Asked]
     ) -> list[list[TaggedEntity]]:
-        disambiguator = self._disambiguator if link else None
-        reading = self._reader.read(texts, list(labels.values()), thresholds, disambiguator)
-        kept = [resolve(sorted(own, key=_rank), nested=nested, multi_label=multi_label) for own in reading.spans]
-        names = list(labels)
-        tagged = [
-            [_entity(text, words, span, names) for span in own]
-            for text, words, own in zip(texts, reading.tokenised, kept, strict=True)
-        ]
+        """Entities of each text, which comes with the number of its request."""
+        here = sorted({number for number, _ in texts})
+        union = Union([asked[number] for number in here])
+        disambiguator = self._disambiguator if any(requests[number].link for number in here) else None
+        reading = self._reader.read([text for _, text in texts], union.label_texts, union.thresholds, disambiguator)
+        tagged, to_link, rows = [], [], []
+        for (number, text), words, found in zip(texts, reading.tokenised, reading.spans, strict=True):
+            request = requests[number]
+            own = sorted(union.share(here.index(number), found), key=_rank)
+            kept = resolve(own, nested=request.nested, multi_label=request.multi_label)
+            entities = [_entity(text, words, span, asked[number].names) for span in kept]
+            tagged.append(entities)
+            if request.link:
+                to_link.append(entities)
+                rows += [span.row for span in kept]
         if disambiguator is not None and reading.points_SH is not None:
-            rows = [span.row for own in kept for span in own]
-            _link(tagged, disambiguator, reading.points_SH[rows])
+            _link(to_link, disambiguator, reading.points_SH[rows])
         return tagged
 
     @cached_property
@@ -236,15 +232,6 @@ class Tagger:
         if self._checkpoint.entities is None or self._checkpoint.kg_head is None:
             return None
         return Disambiguator(self._checkpoint)
-
-
-def _thresholds(labels: Collection[str], threshold: float, own: Mapping[str, float]) -> list[float]:
-    if foreign := sorted(own.keys() - set(labels)):
-        raise ConfigError(f"per_type_thresholds: {foreign[0]!r} is none of the types {sorted(labels)}")
-    limits = [own.get(name, threshold) for name in labels]
-    if wrong := [limit for limit in (threshold, *limits) if not 0 <= limit <= 1]:
-        raise ConfigError(f"threshold: expected a probability from 0 to 1, got {wrong[0]}")
-    return limits
 
 
 def _rank(span: ScoredSpan) -> tuple[float, int, int, int]:

@@ -49,7 +49,7 @@ class Int8Product:
             out: torch.Tensor = product(*operands, self._bias, 1.0, 0, self._gives, self._activation, [], "none")
             return out
         added = residual.reshape(-1, self._n_out)
-        after = (1.0, 0, "add", 1.0, "none", [], "none")
+        after: tuple[object, ...] = (1.0, 0, "add", 1.0, "none", [], "none")
         summed: torch.Tensor = product.binary(*operands, added, self._bias, 1.0, 0, self._gives, *after)
         return summed
 
