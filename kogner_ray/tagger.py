@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import overload
 
+import pyarrow as pa
 import torch
 
 from kogner_ray.errors import CheckpointError
@@ -99,6 +100,16 @@ class Tagger:
     def types(self) -> dict[str, str]:
         """Type names that the checkpoint was trained on, with the label text of each."""
         return dict(self._checkpoint.types)
+
+    @property
+    def linked(self) -> bool:
+        """Whether it can link to a KG."""
+        return self._checkpoint.entities is not None and self._checkpoint.kg_head is not None
+
+    @property
+    def entities(self) -> pa.Table | None:
+        """Its KG's entities (id, name, type, synonyms), or None."""
+        return None if self._checkpoint.entities is None else self._checkpoint.entities.entities
 
     @overload
     def tag(  # type: ignore[overload-overlap]  # a string is also a sequence of strings; it is taken as one text
@@ -229,9 +240,7 @@ class Tagger:
 
     @cached_property
     def _disambiguator(self) -> Disambiguator | None:
-        if self._checkpoint.entities is None or self._checkpoint.kg_head is None:
-            return None
-        return Disambiguator(self._checkpoint)
+        return Disambiguator(self._checkpoint) if self.linked else None
 
 
 def _rank(span: ScoredSpan) -> tuple[float, int, int, int]:
