@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import overload
@@ -12,7 +12,6 @@ import pyarrow as pa
 import torch
 
 from kogner_ray.errors import CheckpointError
-from kogner_ray.request import TagRequest, Types
 from kogner_ray.student.asked import Asked, Union
 from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.student.decode import ScoredSpan, resolve
@@ -23,33 +22,10 @@ from kogner_ray.student.loading import backend_of, load_any
 from kogner_ray.student.onnx.checkpoint import OnnxCheckpoint
 from kogner_ray.student.reader import Reader
 from kogner_ray.student.windows import TokenisedText
+from kogner_ray.tagging import TaggedEntity as TaggedEntity
+from kogner_ray.tagging import TagRequest, Types
 
 _TEXTS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class TaggedEntity:
-    """A mention found in a text.
-
-    Attributes:
-        start: first character.
-        end: one past the last character.
-        text: the characters.
-        type: entity type.
-        score: probability of the type.
-        kg_id: id of the KG entity it denotes, or None when it stays unlinked.
-        kg_name: that entity's name.
-        link_score: cosine between the mention's projection and the entity's row of H.
-    """
-
-    start: int
-    end: int
-    text: str
-    type: str
-    score: float
-    kg_id: str | None = None
-    kg_name: str | None = None
-    link_score: float | None = None
 
 
 class Tagger:

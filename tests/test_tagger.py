@@ -18,10 +18,10 @@ from small_corpus import DISEASES, DRUGS, amid, make_documents
 
 from kogner_ray.data.spans import Document
 from kogner_ray.errors import ConfigError
-from kogner_ray.request import TagRequest
 from kogner_ray.student.checkpoint import read_checkpoint
 from kogner_ray.student.pieces import cut
 from kogner_ray.tagger import TaggedEntity, Tagger
+from kogner_ray.tagging import TagRequest
 
 SENTENCE = "In patients with type 2 diabetes , metformin was given for ten days ."
 FOUND = [("type 2 diabetes", "Disease"), ("metformin", "Chemical")]

@@ -1,7 +1,7 @@
-"""Requests of all callers in common batches of words, in turn, so that a large request does not keep a small one waiting.
+"""Requests of all callers in common batches of words, in turn: a large request does not keep a small one waiting.
 
-While a batch is computed in a thread, the next one gathers: a lone caller never waits for others, many callers fill the
-batches by themselves.
+While a batch is computed in a thread, the next one gathers: a lone caller never waits for others, and many callers fill
+the batches by themselves.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from kogner_ray.request import TagRequest
+from kogner_ray.serve.counters import BATCH_WORDS, WORDS
 from kogner_ray.serve.problems import Problem
-from kogner_ray.tagger import TaggedEntity
+from kogner_ray.tagging import TaggedEntity, TagRequest
 
 _PARTS = 4
 _FORGET = 0.8
@@ -69,7 +69,7 @@ class Batcher:
 
     async def stream(
         self, request: TagRequest, n_words: Sequence[int], n_types: int
-    ) -> AsyncIterator[tuple[int, Tagged]]:
+    ) -> AsyncGenerator[tuple[int, Tagged], None]:
         """Entities of texts `first ...` as they come, as (first, entities of each).
 
         Args:
@@ -126,6 +126,8 @@ class Batcher:
             started = time.perf_counter()
             results = await asyncio.get_running_loop().run_in_executor(self._thread, self._results, requests)
             n_words = sum(part.n_words for _, part in batch)
+            WORDS.inc(n_words)
+            BATCH_WORDS.observe(n_words)
             rate = n_words / (time.perf_counter() - started)
             self._words_a_second = _FORGET * self._words_a_second + (1 - _FORGET) * rate
             for (ticket, part), result in zip(batch, results, strict=True):

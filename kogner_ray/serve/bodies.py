@@ -8,12 +8,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from kogner_ray.request import TagRequest
-from kogner_ray.tagger import TaggedEntity
+from kogner_ray.tagging import TaggedEntity, TagRequest
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-_EXAMPLE = {"texts": ["Metformin was given for type 2 diabetes."], "types": ["Chemical", "Disease"], "threshold": 0.5}
+_EXAMPLE: dict[str, Any] = {
+    "texts": ["Metformin was given for type 2 diabetes."],
+    "types": ["Chemical", "Disease"],
+    "threshold": 0.5,
+}
 
 
 class TagBody(BaseModel):

@@ -14,7 +14,7 @@ from kogner_ray.data.spans import Document, Entity
 from kogner_ray.errors import DataError
 from kogner_ray.serve.bodies import TagBody
 from kogner_ray.serve.problems import Problem
-from kogner_ray.tagger import TaggedEntity
+from kogner_ray.tagging import TaggedEntity
 
 JSON = "application/json"
 FORMATS = {

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from kogner_ray.data.words import split_words
 from kogner_ray.errors import ConfigError
-from kogner_ray.request import TagRequest
 from kogner_ray.serve.bodies import TagBody
 from kogner_ray.serve.models import Model, Models
 from kogner_ray.serve.problems import Problem, over
 from kogner_ray.serve.settings import ServeConfig
+from kogner_ray.tagging import TagRequest
 
 _AT_ONCE = 32_768  # bytes whose reading does not hold up the event loop
 Result = TypeVar("Result")
@@ -87,4 +87,3 @@ def _counted(texts: Sequence[str], config: ServeConfig) -> list[int]:
         if n > config.max_words:
             raise over(422, "max_words", config.max_words, n, f"words of texts[{index}]")
     return n_words
-

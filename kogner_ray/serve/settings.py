@@ -10,6 +10,8 @@ from kogner_ray.config import Config
 from kogner_ray.student.dense import Precision
 
 DEFAULT_MODEL = "runs/embedded/checkpoint"
+FAST_INGRESS = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+"""Environment of Ray's fast ingress; Ray reads it when it is imported. It binds 0.0.0.0 unless a host is given."""
 
 
 class ServeConfig(Config):

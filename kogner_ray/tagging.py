@@ -1,4 +1,4 @@
-"""What a Tagger is asked: texts, types, thresholds and how spans may lie; checked against what a checkpoint knows."""
+"""What a Tagger is asked and what it answers; needs nothing of what computes it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,31 @@ from kogner_ray.errors import ConfigError
 
 Types: TypeAlias = Sequence[str] | Mapping[str, str] | None
 """Type names, or name -> label text, or None for those that a checkpoint was trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedEntity:
+    """A mention found in a text.
+
+    Attributes:
+        start: first character.
+        end: one past the last character.
+        text: the characters.
+        type: entity type.
+        score: probability of the type.
+        kg_id: id of the KG entity it denotes, or None when it stays unlinked.
+        kg_name: that entity's name.
+        link_score: cosine between the mention's projection and the entity's row of H.
+    """
+
+    start: int
+    end: int
+    text: str
+    type: str
+    score: float
+    kg_id: str | None = None
+    kg_name: str | None = None
+    link_score: float | None = None
 
 
 @dataclass(frozen=True)
