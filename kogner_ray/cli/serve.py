@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kogner_ray.cli.options import ConfigFile, Overrides, load
+from kogner_ray.cli.options import ConfigFile, Overrides, console, load
 from kogner_ray.data.spans import Document
 
 app = typer.Typer()
@@ -33,7 +33,8 @@ def serve(
 
     given = {"model": model, "precision": precision}
     overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
-    run(load(ServeConfig, config, [*overrides, *(set_ or [])]), host=host, port=port)
+    settings = load(ServeConfig, config, [*overrides, *(set_ or [])])
+    run(settings, host=host, port=port, ready=lambda address: console.print(f"{settings.model} at {address}"))
 
 
 @app.command()

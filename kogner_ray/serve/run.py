@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Callable
 
 from ray import serve
 
@@ -13,8 +14,15 @@ from kogner_ray.serve.service import application
 from kogner_ray.serve.settings import ServeConfig
 
 
-def run(config: ServeConfig, *, host: str, port: int) -> None:
-    """Serve at `host`:`port` until SIGINT or SIGTERM; requests that run then are finished."""
+def run(config: ServeConfig, *, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve at `host`:`port` until SIGINT or SIGTERM; requests that run then are finished.
+
+    Args:
+        config: what is served.
+        host: address to listen on.
+        port: port to listen on.
+        ready: called with the service's address once it answers.
+    """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -24,7 +32,7 @@ def run(config: ServeConfig, *, host: str, port: int) -> None:
     serve.start(http_options={"host": host, "port": port})
     try:
         serve.run(application(config), name="kogner", route_prefix="/")
-        print(f"serving {config.model} at http://{host}:{port}", flush=True)
+        ready(f"http://{host}:{port}")
         stop.wait()
     finally:
         serve.shutdown()
