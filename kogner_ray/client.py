@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -117,8 +118,8 @@ class Client:
 
     def entity(self, id: str, *, model: str | None = None) -> dict[str, Any]:
         """An entry of the knowledge graph, with its neighbours."""
-        path = f"/v1/entities/{httpx.URL(path='/' + id).raw_path.decode()[1:]}"
-        return dict(self._ask("GET", path if model is None else f"{path}?model={model}"))
+        path = f"/v1/entities/{quote(id, safe='')}"
+        return dict(self._ask("GET", path if model is None else f"{path}?model={quote(model, safe='')}"))
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         for n_tried in range(self._retries.most + 1):

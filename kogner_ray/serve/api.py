@@ -83,8 +83,7 @@ def _tagging(app: FastAPI, models: Models, config: ServeConfig) -> None:
             written = await asyncio.to_thread(formats.written, documents, tagged, answer)
             media_type = next(name for name, format in formats.FORMATS.items() if format == answer)
             return Response(written, media_type=media_type)
-        results = [{"entities": entities_as_json(entities)} for entities in tagged]
-        return await aside(len(raw), lambda: JSONResponse({"model": question.model.name, "results": results}))
+        return await aside(len(raw), lambda: _answer(question, tagged))
 
     @app.post(
         "/v1/tag/stream",
@@ -101,6 +100,11 @@ def _tagging(app: FastAPI, models: Models, config: ServeConfig) -> None:
         body = await aside(len(raw), lambda: read_json(raw))
         question = await question_of(body, len(raw), models, config)
         return StreamingResponse(_lines(question, config, request.state.request_id), media_type=NDJSON)
+
+
+def _answer(question: Question, tagged: Tagged) -> Response:
+    results = [{"entities": entities_as_json(entities)} for entities in tagged]
+    return JSONResponse({"model": question.model.name, "results": results})
 
 
 async def _within(config: ServeConfig, question: Question, request: Request) -> Tagged:

@@ -46,7 +46,7 @@ def test_everyone_gets_their_own_in_order() -> None:
     async def run() -> None:
         tag = Recorder()
         tag.may.set()
-        batches = batcher(tag)
+        batches = batcher(tag, max_queue=1000)
         asked = [[f"{caller}-{i}" for i in range(caller)] for caller in range(1, 30)]
         assert await asyncio.gather(*(ask(batches, texts) for texts in asked)) == asked
         assert all(sum(map(len, batch)) <= 8 for batch in tag.batches)

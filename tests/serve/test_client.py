@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from pathlib import Path
@@ -99,7 +100,9 @@ class Breaking:
                 left -= len(part)
         except OSError:
             pass
-        for end in (caller, server):
+        for end in (caller, server):  # a mere `close` leaves it open while the other thread reads
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
             end.close()
 
 
