@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from rich.text import Text
 
-from kogner_ray.tagger import TaggedEntity
+from kogner_ray.tagging import TaggedEntity
 
 _PALETTE = ("cyan", "magenta", "green", "yellow", "blue", "red", "bright_cyan", "bright_magenta", "bright_green")
 

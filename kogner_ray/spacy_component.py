@@ -23,7 +23,8 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import minibatch
 
-from kogner_ray.tagger import TaggedEntity, Tagger, Types
+from kogner_ray.tagger import TaggedEntity, Tagger
+from kogner_ray.tagging import Types
 
 _EXTENSIONS = ("score", "kg_name", "link_score")
 

@@ -18,7 +18,8 @@ from uuid import uuid4
 import pyarrow as pa
 
 from kogner_ray.errors import ConfigError, DataError
-from kogner_ray.tagger import Tagger, Types
+from kogner_ray.tagger import Tagger
+from kogner_ray.tagging import Types
 
 ENTITIES = pa.list_(
     pa.struct(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias, overload
+from typing import overload
 
+import pyarrow as pa
 import torch
 
-from kogner_ray.errors import CheckpointError, ConfigError
+from kogner_ray.errors import CheckpointError
+from kogner_ray.student.asked import Asked, Union
 from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.student.decode import ScoredSpan, resolve
 from kogner_ray.student.dense import Precision
@@ -21,36 +22,10 @@ from kogner_ray.student.loading import backend_of, load_any
 from kogner_ray.student.onnx.checkpoint import OnnxCheckpoint
 from kogner_ray.student.reader import Reader
 from kogner_ray.student.windows import TokenisedText
-
-Types: TypeAlias = Sequence[str] | Mapping[str, str] | None
-"""Type names, or name -> label text, or None for those that a checkpoint was trained on."""
+from kogner_ray.tagging import TaggedEntity as TaggedEntity
+from kogner_ray.tagging import TagRequest, Types
 
 _TEXTS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class TaggedEntity:
-    """A mention found in a text.
-
-    Attributes:
-        start: first character.
-        end: one past the last character.
-        text: the characters.
-        type: entity type.
-        score: probability of the type.
-        kg_id: id of the KG entity it denotes, or None when it stays unlinked.
-        kg_name: that entity's name.
-        link_score: cosine between the mention's projection and the entity's row of H.
-    """
-
-    start: int
-    end: int
-    text: str
-    type: str
-    score: float
-    kg_id: str | None = None
-    kg_name: str | None = None
-    link_score: float | None = None
 
 
 class Tagger:
@@ -101,6 +76,16 @@ class Tagger:
     def types(self) -> dict[str, str]:
         """Type names that the checkpoint was trained on, with the label text of each."""
         return dict(self._checkpoint.types)
+
+    @property
+    def linked(self) -> bool:
+        """Whether it can link to a KG."""
+        return self._checkpoint.entities is not None and self._checkpoint.kg_head is not None
+
+    @property
+    def entities(self) -> pa.Table | None:
+        """Its KG's entities (id, name, type, synonyms), or None."""
+        return None if self._checkpoint.entities is None else self._checkpoint.entities.entities
 
     @overload
     def tag(  # type: ignore[overload-overlap]  # a string is also a sequence of strings; it is taken as one text
@@ -159,13 +144,29 @@ class Tagger:
                 the label encoder can read.
         """
         several = [texts] if isinstance(texts, str) else list(texts)
-        labels = self._labels(types)
-        limits = _thresholds(labels, threshold, per_type_thresholds or {})
-        found: list[list[TaggedEntity]] = []
-        for first in range(0, len(several), _TEXTS_AT_ONCE):
-            group = several[first : first + _TEXTS_AT_ONCE]
-            found += self._tag(group, labels, limits, nested=nested, multi_label=multi_label, link=link)
+        own = per_type_thresholds or {}
+        request = TagRequest(several, types, threshold, own, nested=nested, multi_label=multi_label, link=link)
+        found = self.tag_together([request])[0]
         return found[0] if isinstance(texts, str) else found
+
+    def tag_together(self, requests: Sequence[TagRequest]) -> list[list[list[TaggedEntity]]]:
+        """What `tag` gives for each request, with the texts of all in the same batches.
+
+        Raises:
+            ConfigError: as `tag`.
+        """
+        labels = [request.labels(self._checkpoint.types) for request in requests]
+        asked = [
+            Asked(list(own), list(own.values()), request.thresholds(own))
+            for request, own in zip(requests, labels, strict=True)
+        ]
+        texts = [(number, text) for number, request in enumerate(requests) for text in request.texts]
+        tagged: list[list[list[TaggedEntity]]] = [[] for _ in requests]
+        for first in range(0, len(texts), _TEXTS_AT_ONCE):
+            group = texts[first : first + _TEXTS_AT_ONCE]
+            for (number, _), entities in zip(group, self._tag(group, requests, asked), strict=True):
+                tagged[number].append(entities)
+        return tagged
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the checkpoint with a model card; see `student.hub.save_pretrained`."""
@@ -191,60 +192,31 @@ class Tagger:
             raise CheckpointError("ONNX graphs are no checkpoint; save the one that they were exported from")
         return self._checkpoint
 
-    def _labels(self, types: Types) -> dict[str, str]:
-        if types is None and not self.types:
-            raise ConfigError("types: this checkpoint has none of its own; name some")
-        if types is None:
-            return self.types
-        if isinstance(types, str):
-            raise ConfigError(f"types: expected a list of names, got the string {types!r}")
-        names = list(types)
-        if not names:
-            raise ConfigError("types: expected at least one name")
-        counts = Counter(names)
-        if wrong := sorted(name for name, count in counts.items() if count > 1 or not name.strip()):
-            raise ConfigError(f"types: expected names, each once, got {wrong[0]!r} {counts[wrong[0]]} times")
-        if isinstance(types, Mapping):
-            return dict(types)
-        return {name: self._checkpoint.types.get(name, name) for name in names}
-
     def _tag(
-        self,
-        texts: list[str],
-        labels: dict[str, str],
-        thresholds: list[float],
-        *,
-        nested: bool,
-        multi_label: bool,
-        link: bool,
+        self, texts: Sequence[tuple[int, str]], requests: Sequence[TagRequest], asked: Sequence[Asked]
     ) -> list[list[TaggedEntity]]:
-        disambiguator = self._disambiguator if link else None
-        reading = self._reader.read(texts, list(labels.values()), thresholds, disambiguator)
-        kept = [resolve(sorted(own, key=_rank), nested=nested, multi_label=multi_label) for own in reading.spans]
-        names = list(labels)
-        tagged = [
-            [_entity(text, words, span, names) for span in own]
-            for text, words, own in zip(texts, reading.tokenised, kept, strict=True)
-        ]
+        """Entities of each text, which comes with the number of its request."""
+        here = sorted({number for number, _ in texts})
+        union = Union([asked[number] for number in here])
+        disambiguator = self._disambiguator if any(requests[number].link for number in here) else None
+        reading = self._reader.read([text for _, text in texts], union.label_texts, union.thresholds, disambiguator)
+        tagged, to_link, rows = [], [], []
+        for (number, text), words, found in zip(texts, reading.tokenised, reading.spans, strict=True):
+            request = requests[number]
+            own = sorted(union.share(here.index(number), found), key=_rank)
+            kept = resolve(own, nested=request.nested, multi_label=request.multi_label)
+            entities = [_entity(text, words, span, asked[number].names) for span in kept]
+            tagged.append(entities)
+            if request.link:
+                to_link.append(entities)
+                rows += [span.row for span in kept]
         if disambiguator is not None and reading.points_SH is not None:
-            rows = [span.row for own in kept for span in own]
-            _link(tagged, disambiguator, reading.points_SH[rows])
+            _link(to_link, disambiguator, reading.points_SH[rows])
         return tagged
 
     @cached_property
     def _disambiguator(self) -> Disambiguator | None:
-        if self._checkpoint.entities is None or self._checkpoint.kg_head is None:
-            return None
-        return Disambiguator(self._checkpoint)
-
-
-def _thresholds(labels: Collection[str], threshold: float, own: Mapping[str, float]) -> list[float]:
-    if foreign := sorted(own.keys() - set(labels)):
-        raise ConfigError(f"per_type_thresholds: {foreign[0]!r} is none of the types {sorted(labels)}")
-    limits = [own.get(name, threshold) for name in labels]
-    if wrong := [limit for limit in (threshold, *limits) if not 0 <= limit <= 1]:
-        raise ConfigError(f"threshold: expected a probability from 0 to 1, got {wrong[0]}")
-    return limits
+        return Disambiguator(self._checkpoint) if self.linked else None
 
 
 def _rank(span: ScoredSpan) -> tuple[float, int, int, int]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import end_all_in
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -46,6 +49,15 @@ def ray_cluster() -> Iterator[None]:
     ray.data.DataContext.get_current().execution_no_progress_timeout_s = 60
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def ray_folder() -> Iterator[Path]:
+    """A place for a Ray of one's own; the path must be short, it holds sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))
+    yield folder
+    end_all_in(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from kogner_ray.highlight import colours, highlighted
-from kogner_ray.tagger import TaggedEntity
+from kogner_ray.tagging import TaggedEntity
 
 TEXT = "Metformin for lung cancer"
 DRUG = TaggedEntity(0, 9, "Metformin", "Chemical", 0.987, "DB00331", "metformin", 0.9)

@@ -6,7 +6,7 @@ import json
 import random
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from kogner_ray.errors import ConfigError
 from kogner_ray.student.checkpoint import read_checkpoint
 from kogner_ray.student.pieces import cut
 from kogner_ray.tagger import TaggedEntity, Tagger
+from kogner_ray.tagging import TagRequest
 
 SENTENCE = "In patients with type 2 diabetes , metformin was given for ten days ."
 FOUND = [("type 2 diabetes", "Disease"), ("metformin", "Chemical")]
@@ -287,3 +288,34 @@ def test_the_tagger_runs_without_ray_dgl_and_torchkge(tiny_checkpoint: Path) -> 
     here = [asdict(entity) for entity in Tagger.load(tiny_checkpoint).tag(SENTENCE)]
     assert [e["kg_id"] for e in entities] == [e["kg_id"] for e in here]
     assert [e["score"] for e in entities] == pytest.approx([e["score"] for e in here], abs=1e-5)
+
+
+def test_requests_together_get_what_each_gets_alone(tiny_checkpoint: Path) -> None:
+    tagger = Tagger.load(tiny_checkpoint)
+    texts = [document.text for document in make_documents(24, seed=5)]
+    requests = [
+        TagRequest(texts[:8]),
+        TagRequest(texts[4:12], ["Disease"], 0.2, nested=True),
+        TagRequest([], ["Gene"]),
+        TagRequest(
+            texts[12:], {"Ill": "disease", "Sick": "disease", "Other": "x"}, 0.1, {"Ill": 0.9}, multi_label=True
+        ),
+        TagRequest(texts[:3], link=False),
+    ]
+    together = tagger.tag_together(requests)
+    for request, found in zip(requests, together, strict=True):
+        alone = tagger.tag(
+            request.texts,
+            request.types,
+            threshold=request.threshold,
+            per_type_thresholds=request.per_type_thresholds,
+            nested=request.nested,
+            multi_label=request.multi_label,
+            link=request.link,
+        )
+        assert [[astuple(e)[:4] for e in own] for own in found] == [[astuple(e)[:4] for e in own] for own in alone]
+        assert [[e.kg_id for e in own] for own in found] == [[e.kg_id for e in own] for own in alone]
+        scores = [[e.score for own in side for e in own] for side in (found, alone)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    assert any(e.kg_id for own in together[0] for e in own)
+    assert not any(e.kg_id for own in together[4] for e in own)

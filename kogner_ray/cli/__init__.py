@@ -1,13 +1,14 @@
 """The `kogner` command: the same functions as the jobs, for the terminal; a file a group of commands."""
 
 import logging
+import os
 import sys
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from kogner_ray.cli import data, kg, models, tag
+from kogner_ray.cli import data, kg, models, serve, tag
 from kogner_ray.errors import KognerError
 
 app = typer.Typer(
@@ -15,12 +16,12 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for commands in (models.app, tag.app):
+for commands in (models.app, tag.app, serve.app):
     app.add_typer(commands)
 app.add_typer(data.app, name="data")
 app.add_typer(kg.app, name="kg")
 
-_COMPUTING = {"distill", "train-teacher", "tag"}
+_COMPUTING = {"distill", "train-teacher", "tag", "serve"}
 
 
 def main() -> None:
@@ -28,6 +29,10 @@ def main() -> None:
     if _COMPUTING & set(sys.argv[1:2]) and "--help" not in sys.argv:
         from kogner_ray.cluster import with_process_settings
 
+        if sys.argv[1] == "serve":
+            from kogner_ray.serve.settings import FAST_INGRESS
+
+            os.environ.update({key: value for key, value in FAST_INGRESS.items() if key not in os.environ})
         with_process_settings()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
     try:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +32,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, n in SIZES.items():
         write_documents(make_documents(n, prefix=name[0], seed=n), folder / name)
     return folder
-
-
-@pytest.fixture
-def ray_folder() -> Iterator[Path]:
-    """A place for a Ray of one's own; the path must be short, it holds sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))
-    yield folder
-    end_all_in(folder)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_against_the_tagger(output: Path, checkpoint: Path) -> None:

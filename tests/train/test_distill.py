@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -319,15 +316,6 @@ class TestBadInput:
         (tmp_path / "run").write_text("a file where the folder should be")
         self.refused(world, tmp_path, CheckpointError, "cannot be written")
         assert (tmp_path / "run").read_text() == "a file where the folder should be"
-
-
-@pytest.fixture
-def ray_folder() -> Iterator[Path]:
-    """A place for a Ray of one's own; the path must be short, it holds sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="k", dir="/tmp"))
-    yield folder
-    end_all_in(folder)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])

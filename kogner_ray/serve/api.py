@@ -1,0 +1,228 @@
+"""The HTTP interface of a replica, as a FastAPI application."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+
+from kogner_ray import __version__
+from kogner_ray.errors import ConfigError, KognerError
+from kogner_ray.serve import documents as formats
+from kogner_ray.serve.batcher import Tagged
+from kogner_ray.serve.bodies import AnswerBody, KgEntityBody, ModelsBody, ProblemBody, TagBody, entities_as_json
+from kogner_ray.serve.counters import QUEUE_WORDS, REFUSED, REGISTRY
+from kogner_ray.serve.gate import LOG, Gate
+from kogner_ray.serve.models import Models
+from kogner_ray.serve.problems import MEDIA_TYPE, TITLES, Problem
+from kogner_ray.serve.question import Question, aside, question_of, read_json
+from kogner_ray.serve.settings import ServeConfig
+
+PAGE = Path(__file__).with_name("page")
+NDJSON = "application/x-ndjson"
+_JSON_BODY: dict[str, Any] = {"required": True, "content": {formats.JSON: {"schema": TagBody.model_json_schema()}}}
+_ANY_BODY: dict[str, Any] = {
+    "required": True,
+    "content": _JSON_BODY["content"] | {media_type: {"schema": {"type": "string"}} for media_type in formats.FORMATS},
+}
+_PROBLEM: dict[str, Any] = {"model": ProblemBody, "content": {MEDIA_TYPE: {}}}
+
+
+def api(models: Models, config: ServeConfig) -> FastAPI:
+    """The application over `models`."""
+    app = FastAPI(
+        title="kogner_ray",
+        version=__version__,
+        description="Typed, KG-linked biomedical entities of texts.",
+        redoc_url=None,
+    )
+    app.add_middleware(Gate, max_body=config.max_body)
+    _refusals(app)
+    _tagging(app, models, config)
+    _looking_up(app, models)
+    _health(app, models)
+    if PAGE.is_dir():
+        app.mount("/page", StaticFiles(directory=PAGE), name="page")
+    return app
+
+
+def _tagging(app: FastAPI, models: Models, config: ServeConfig) -> None:
+    codes = (400, 401, 404, 406, 413, 415, 422, 429, 503)
+    refused: dict[int | str, dict[str, Any]] = {code: _PROBLEM | {"description": TITLES[code]} for code in codes}
+
+    @app.post(
+        "/v1/tag",
+        response_model=AnswerBody,
+        responses=refused,
+        openapi_extra={"requestBody": _ANY_BODY},
+        summary="The entities of texts",
+    )
+    async def tag(request: Request) -> Response:
+        """Of texts in a JSON object, or of documents in PubTator or BioC, with settings as query parameters."""
+        raw = await request.body()
+        format = formats.format_of(request.headers.get("content-type"))
+        answer = formats.accepted(request.headers.get("accept"), format)
+        documents = None if format is None else await asyncio.to_thread(formats.read_body, raw, format)
+        if documents is None:
+            body = await aside(len(raw), lambda: read_json(raw))
+        else:
+            body = formats.settings_of(dict(request.query_params), documents)
+        question = await question_of(body, len(raw), models, config)
+        tagged = await _within(config, question, request)
+        if answer is not None and documents is not None:
+            written = await asyncio.to_thread(formats.written, documents, tagged, answer)
+            media_type = next(name for name, format in formats.FORMATS.items() if format == answer)
+            return Response(written, media_type=media_type)
+        return await aside(len(raw), lambda: _answer(question, tagged))
+
+    @app.post(
+        "/v1/tag/stream",
+        response_class=StreamingResponse,
+        responses=refused | {200: {"content": {NDJSON: {"schema": {"type": "string"}}}, "description": "lines"}},
+        openapi_extra={"requestBody": _JSON_BODY},
+        summary="The entities of many texts, as they come",
+    )
+    async def stream(request: Request) -> Response:
+        """A line a text, `{"index": ..., "entities": [...]}`, in any order; the last one is `{"done": n}`."""
+        raw = await request.body()
+        if formats.format_of(request.headers.get("content-type")) is not None:
+            raise Problem(415, f"Content-Type: expected {formats.JSON}")
+        body = await aside(len(raw), lambda: read_json(raw))
+        question = await question_of(body, len(raw), models, config)
+        return StreamingResponse(_lines(question, config, request.state.request_id), media_type=NDJSON)
+
+
+def _answer(question: Question, tagged: Tagged) -> Response:
+    results = [{"entities": entities_as_json(entities)} for entities in tagged]
+    return JSONResponse({"model": question.model.name, "results": results})
+
+
+async def _within(config: ServeConfig, question: Question, request: Request) -> Tagged:
+    """The answer, within the deadline, and as long as somebody waits for it."""
+    batcher = question.model.batcher
+    answer = asyncio.ensure_future(batcher.tag(question.request, question.n_words, question.n_types))
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({answer, gone}, timeout=config.deadline_s, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        raise _late(config) if not gone.done() else Problem(499, "the caller has gone")
+    finally:
+        answer.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Return when the caller has closed the connection; its body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _lines(question: Question, config: ServeConfig, request_id: str) -> AsyncIterator[bytes]:
+    parts = question.model.batcher.stream(question.request, question.n_words, question.n_types)
+    last: dict[str, Any] = {"done": len(question.request.texts)}
+    end = time.monotonic() + config.deadline_s
+    try:
+        while True:
+            first, tagged = await asyncio.wait_for(parts.__anext__(), end - time.monotonic())
+            yield b"".join(
+                _line({"index": i, "entities": entities_as_json(own)}) for i, own in enumerate(tagged, first)
+            )
+    except StopAsyncIteration:
+        pass
+    except asyncio.TimeoutError:
+        last = {"error": _late(config).body(request_id)}
+    except Problem as problem:
+        last = {"error": problem.body(request_id)}
+    except ConfigError as error:
+        last = {"error": Problem(422, str(error)).body(request_id)}
+    finally:
+        await parts.aclose()
+    yield _line(last)
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _late(config: ServeConfig) -> Problem:
+    detail = f"not done within {config.deadline_s:g} s (deadline_s); send less at a time"
+    return Problem(503, detail, limit="deadline_s", maximum=config.deadline_s, retry_after_s=1)
+
+
+def _looking_up(app: FastAPI, models: Models) -> None:
+    @app.get("/v1/models", response_model=ModelsBody, summary="The models that can be asked")
+    async def known() -> Response:
+        return JSONResponse({"models": list(models.describe())})
+
+    @app.get(
+        "/v1/entities/{id:path}",
+        response_model=KgEntityBody,
+        responses={404: _PROBLEM | {"description": TITLES[404]}},
+        summary="An entry of the knowledge graph, with its neighbours",
+    )
+    async def entity(id: str, model: str | None = Query(None)) -> Response:
+        entry = (await models.get(model)).knowledge.entry(id)
+        if entry is None:
+            raise Problem(404, f"id: no entity of this model's knowledge graph is called {id[:200]!r}")
+        return JSONResponse(entry)
+
+
+def _health(app: FastAPI, models: Models) -> None:
+    @app.get("/healthz", summary="Whether the process answers", response_class=PlainTextResponse)
+    async def healthy() -> str:
+        return "ok"
+
+    @app.get("/readyz", summary="Whether the default model is in memory", response_class=PlainTextResponse)
+    async def ready() -> str:
+        await models.get(None)
+        return "ok"
+
+    @app.get("/metrics", summary="Prometheus metrics of the replica that answers", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        QUEUE_WORDS.set(models.n_waiting)
+        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(PAGE / "index.html")
+
+
+def _refusals(app: FastAPI) -> None:
+    """Every error as a problem document."""
+
+    @app.exception_handler(Problem)
+    async def refused(request: Request, problem: Problem) -> Response:
+        REFUSED.labels(problem.limit or str(problem.status)).inc()
+        return problem.response(request.state.request_id)
+
+    @app.exception_handler(ConfigError)
+    async def unusable(request: Request, error: ConfigError) -> Response:
+        return await refused(request, Problem(422, str(error)))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        said = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:5])
+        return await refused(request, Problem(422, said))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        response = await refused(request, Problem(error.status_code, str(error.detail)))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        LOG.error("request %s failed", request.state.request_id, exc_info=error)
+        status = 503 if isinstance(error, KognerError) else 500
+        return await refused(request, Problem(status, "the request failed here; its id is in the log"))

@@ -1,0 +1,136 @@
+"""What requests and answers look like; FastAPI's OpenAPI document comes from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from kogner_ray.tagging import TaggedEntity, TagRequest
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+_EXAMPLE: dict[str, Any] = {
+    "texts": ["Metformin was given for type 2 diabetes."],
+    "types": ["Chemical", "Disease"],
+    "threshold": 0.5,
+}
+
+
+class TagBody(BaseModel):
+    """Texts and what to find in them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [_EXAMPLE]})
+
+    texts: list[str] = Field(description="the texts; offsets in answers count Unicode code points")
+    types: list[Name] | dict[Name, Name] | None = Field(
+        None, description="type names, or name -> description; null takes the model's own"
+    )
+    threshold: Probability = Field(0.5, description="probability that an entity must exceed")
+    per_type_thresholds: dict[str, Probability] = Field(default_factory=dict, description="where it is another one")
+    nested: bool = Field(False, description="keep entities within entities")
+    multi_label: bool = Field(False, description="let the same characters carry several types")
+    link: bool = Field(True, description="link to the model's knowledge graph")
+    model: str | None = Field(None, description="one of /v1/models; null is the default one")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_object(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError("expected a JSON object")
+        return value
+
+    def request(self) -> TagRequest:
+        """The same for a Tagger."""
+        return TagRequest(
+            self.texts,
+            self.types,
+            self.threshold,
+            self.per_type_thresholds,
+            nested=self.nested,
+            multi_label=self.multi_label,
+            link=self.link,
+        )
+
+
+class EntityBody(BaseModel):
+    """An entity found in a text; see `TaggedEntity`."""
+
+    start: int
+    end: int
+    text: str
+    type: str
+    score: float
+    kg_id: str | None
+    kg_name: str | None
+    link_score: float | None
+
+
+class TextBody(BaseModel):
+    """The entities of one text."""
+
+    entities: list[EntityBody]
+
+
+class AnswerBody(BaseModel):
+    """The entities of each text, in the order of the request."""
+
+    model: str
+    results: list[TextBody]
+
+
+class ModelBody(BaseModel):
+    """A model that can be asked."""
+
+    name: str
+    default: bool
+    types: dict[str, str]
+    precision: str
+    linked: bool
+
+
+class ModelsBody(BaseModel):
+    """The models; those that are not in memory have empty types until they are asked."""
+
+    models: list[ModelBody]
+
+
+class NeighbourBody(BaseModel):
+    """An entity one relation away; `direction` is `out` where the asked one is the relation's head."""
+
+    id: str
+    name: str
+    type: str
+    relation: str
+    direction: str
+
+
+class KgEntityBody(BaseModel):
+    """An entry of the knowledge graph."""
+
+    id: str
+    name: str
+    type: str
+    synonyms: list[str]
+    n_neighbours: int
+    neighbours: list[NeighbourBody]
+
+
+class ProblemBody(BaseModel):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    limit: str | None = None
+    maximum: float | None = None
+    got: float | None = None
+
+
+def entities_as_json(entities: Sequence[TaggedEntity]) -> list[dict[str, Any]]:
+    """As `EntityBody`, without its checks: these are ours."""
+    return [asdict(entity) for entity in entities]
