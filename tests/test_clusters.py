@@ -184,6 +184,7 @@ def test_kuberay_clusters_scale_with_todays_fields_and_no_work_on_the_head(name:
     assert cluster["enableInTreeAutoscaling"] is True
     assert cluster["autoscalerOptions"]["version"] == "v2"
     assert cluster["headGroupSpec"]["resources"] == {"CPU": "0"}
+    assert cluster["authOptions"] == {"mode": "token"}
     for worker in cluster["workerGroupSpecs"]:
         assert worker["minReplicas"] <= worker["replicas"] <= worker["maxReplicas"]
 
