@@ -3,6 +3,7 @@
 import { readBioc } from "./bioc.js";
 import { readPubtator } from "./pubtator.js";
 
+const PEEK = 65_536;
 const LOOKS = [
   ["pubtator", /^\s*[^|\t\n]+\|t\|/u],
   ["bioc_json", /^\s*[[{].*?"(documents|PubTator3|passages)"\s*:\s*\[\s*\{\s*"(?!start")/su],
@@ -11,19 +12,19 @@ const LOOKS = [
 
 /** The format of a content by its look: `pubtator`, `bioc_json`, `jsonl`, or `text` for a plain one. */
 export function formatOf(content) {
-  return LOOKS.find(([, look]) => look.test(content))?.[0] ?? "text";
+  return LOOKS.find(([, look]) => look.test(content.slice(0, PEEK)))?.[0] ?? "text";
 }
 
 /** All documents of a content. Throws an Error that names line or document when it breaks its format. */
 export function readDocuments(content, name = "text") {
   const format = formatOf(content);
-  const documents = {
+  const read = {
     pubtator: readPubtator,
     bioc_json: (text) => jsonValues(text).flatMap(readBioc),
     jsonl: readJsonl,
     text: (text) => [{ id: name, text, titleEnd: null }],
-  }[format](content);
-  return documents.filter(({ text }) => text.trim());
+  }[format];
+  return read(content);
 }
 
 /** The characters of a file: UTF-8, perhaps compressed by gzip. Throws an Error when it is neither. */

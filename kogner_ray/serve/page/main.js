@@ -53,6 +53,14 @@ async function loadModels() {
   useModel();
 }
 
+/** The service knows the types of a model once it has been asked. */
+async function refreshModel() {
+  const model = models.find(({ name }) => name === byId("model").value);
+  if (!model || Object.keys(model.types).length) return;
+  models = await service.models();
+  useModel();
+}
+
 function changedModel() {
   useModel();
   results.stale(true);
@@ -62,9 +70,10 @@ function useModel() {
   const model = models.find(({ name }) => name === byId("model").value);
   if (!model) return;
   types.use(model.types);
-  byId("link").disabled = !model.linked;
-  byId("link").checked = model.linked;
-  byId("link-row").title = model.linked ? "" : "This model has no knowledge graph.";
+  const unlinked = Object.keys(model.types).length > 0 && !model.linked; // without types it is not in memory yet
+  byId("link").disabled = unlinked;
+  byId("link").checked = !unlinked;
+  byId("link-row").title = unlinked ? "This model has no knowledge graph." : "";
 }
 
 function loaded(message) {
@@ -112,6 +121,7 @@ async function ask(documents, signal) {
     results.begin(documents, settings.model);
     await askMany(documents, settings, signal);
   }
+  await refreshModel();
   const n = results.found.flat().filter(({ score }) => score > results.threshold).length;
   say(`${counted(n, "mention")} in ${counted(documents.length, "document")}.`);
   if (documents.length === 1) byId("results-title").scrollIntoView({ block: "nearest" });
@@ -173,7 +183,8 @@ function showProblem(error) {
   if (error === null) return;
   const parts = [error.message];
   if (error instanceof Problem && error.title && error.title !== error.message) parts.unshift(`${error.title}:`);
-  if (error.limit && error.maximum !== undefined) parts.push(`(${error.limit}: at most ${error.maximum})`);
+  const limit = error.limit && !error.message.includes(error.limit);
+  if (limit) parts.push(`(${error.limit}: at most ${error.maximum})`);
   box.textContent = parts.join(" ");
 }
 

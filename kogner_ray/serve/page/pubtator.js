@@ -2,7 +2,7 @@
 
 const TEXT_LINE = /^([^|\t]+)\|([ta])\|(.*)$/su;
 const UNLINKED = "-1";
-const ONE_ID = /^(tmVar:|[cgmnpr]\|)|^[^|,;+]+$/u;
+const ONE_ID = /^(tmVar:|[cgmnpr]\|)|^(?!-$)[^|,;+]+$/u;
 
 /** Documents `{id, text, titleEnd}`; mentions and relations in the file are not kept. Throws an Error with the line. */
 export function readPubtator(content) {
@@ -47,4 +47,4 @@ export function writePubtator({ id, text, titleEnd }, entities) {
 const field = (text) => text.replace(/[\n\r\t]/gu, " ");
 
 // an id that holds a separator would be read back as several
-const concept = (id) => (id !== null && id !== undefined && ONE_ID.test(id) ? field(id) : UNLINKED);
+const concept = (id) => (id && id === id.trim() && ONE_ID.test(id) ? field(id) : UNLINKED);

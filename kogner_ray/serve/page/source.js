@@ -15,7 +15,8 @@ export class Source {
 
   /** Documents `{id, text, titleEnd}`. Throws an Error when pasted text begins like a format and breaks it. */
   documents() {
-    return this.loaded ?? readDocuments(byId("text").value);
+    const text = byId("text").value;
+    return this.loaded ?? (text.trim() ? readDocuments(text) : []);
   }
 
   /** Put a text into the field. */

@@ -26,7 +26,8 @@ export class Types {
 
   /** Whether there is none to look for. */
   get empty() {
-    return !this.added.size && Object.keys(this.own).every((name) => this.off.has(name));
+    const own = Object.keys(this.own);
+    return !this.added.size && own.length > 0 && own.every((name) => this.off.has(name));
   }
 
   /** As the service takes them: null is the model's own, else name -> label text. */
@@ -40,7 +41,7 @@ export class Types {
     const own = Object.entries(this.own).map(([name, text]) => this.#ownType(name, text));
     const added = [...this.added].map(([name, text]) => this.#addedType(name, text));
     byId("types").replaceChildren(...own, ...added);
-    if (!own.length && !added.length) byId("types").append(element("li", { class: "hint" }, "Add a type to look for."));
+    if (!own.length && !added.length) byId("types").append(element("li", { class: "hint" }, "The model’s own types"));
   }
 
   #ownType(name, text) {
