@@ -11,6 +11,7 @@ import { Types } from "./types.js";
 
 const DOCUMENTS_AT_ONCE = 64;
 const CHARACTERS_AT_ONCE = 200_000;
+const TELL_EVERY_MS = 1000;
 
 const say = (message) => (byId("status").textContent = message);
 const service = new Service({ askKey, onWait: (seconds) => say(`The service is busy; trying again in ${seconds} s …`) });
@@ -130,11 +131,14 @@ async function ask(documents, signal) {
 /** Requests of a bounded size, one after the other, so that a large file meets no limit of the service. */
 async function askMany(documents, settings, signal) {
   let done = 0;
+  let told = Date.now();
   for (const [first, texts] of portions(documents.map(({ text }) => text))) {
     for await (const { index, entities } of service.stream({ ...settings, texts }, signal)) {
       results.add(first + index, entities);
       done += 1;
       byId("progress").value = done;
+      if (Date.now() - told < TELL_EVERY_MS) continue; // a screen reader would read each
+      told = Date.now();
       say(`${done} of ${counted(documents.length, "document")} …`);
     }
   }

@@ -17,19 +17,28 @@ export class Panel {
 
   /** Show a mention of the service; the focus goes back to `opener` in the end. */
   open(mention, opener) {
+    this.#mark(false);
     Object.assign(this, { mention, opener, trail: [] });
+    this.#mark(true);
     this.aside.hidden = false;
     this.#fill(element("p", { class: "hint" }, mention.kg_id ? "Loading …" : "Not linked to the knowledge graph."));
     if (mention.kg_id) this.#visit(mention.kg_id);
     this.#title.focus();
   }
 
+  /** Close it; the focus, where it was inside, goes back to the mention. */
   close() {
-    if (this.aside.hidden) return;
+    const inside = this.aside.contains(document.activeElement);
     this.aside.hidden = true;
     this.mention = null;
+    this.#mark(false);
     const again = this.opener?.isConnected ? this.opener : document.querySelector("#marked .chip[tabindex='0']");
-    again?.focus();
+    if (inside) again?.focus();
+  }
+
+  #mark(open) {
+    if (open) this.opener.setAttribute("aria-current", "true");
+    else this.opener?.removeAttribute("aria-current");
   }
 
   get #title() {

@@ -37,10 +37,14 @@ export class Service {
   /** Yields `{index, entities}` as they come. */
   async *stream(body, signal) {
     const response = await this.#post("v1/tag/stream", body, signal);
-    for await (const line of jsonLines(response.body)) {
-      if (line.error) throw new Problem(line.error.status, line.error);
-      if ("done" in line) return;
-      yield line;
+    try {
+      for await (const line of jsonLines(response.body)) {
+        if (line.error) throw new Problem(line.error.status, line.error);
+        if ("done" in line) return;
+        yield line;
+      }
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // what fetch raises where the connection breaks
     }
     throw new Problem(0, { detail: "The connection ended before all documents were tagged." });
   }
