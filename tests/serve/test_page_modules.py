@@ -141,7 +141,7 @@ def test_pubtator_is_written_as_python_writes_it(browser: Browser, tmp_path: Pat
         cases.append([as_page(document), entities])
     write_documents(documents, tmp_path / "x.pubtator", strict=False)
     written = browser.call("pubtator.js", "({ writePubtator }, cases) => cases.map((c) => writePubtator(...c))", cases)
-    assert "".join(written) == (tmp_path / "x.pubtator").read_text(encoding="utf-8", newline="")
+    assert "".join(written) == (tmp_path / "x.pubtator").read_bytes().decode()
 
 
 @pytest.mark.parametrize("format", ["pubtator", "bioc_json", "jsonl"])
@@ -154,9 +154,7 @@ def test_files_are_read_as_python_reads_them(browser: Browser, tmp_path: Path, f
 
 
 @pytest.mark.parametrize("format", ["pubtator", "bioc_json"])
-def test_real_files_are_read_as_python_reads_them(
-    browser: Browser, mirror: Path, tmp_path: Path, format: str
-) -> None:
+def test_real_files_are_read_as_python_reads_them(browser: Browser, mirror: Path, tmp_path: Path, format: str) -> None:
     [original] = mirror.glob("*/*/*/**/CDR_TestSet.PubTator.txt")
     documents = list(read_documents(original))
     path = tmp_path / "documents"
