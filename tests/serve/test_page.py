@@ -101,6 +101,11 @@ def as_shown(entities: list[dict[str, Any]]) -> list[list[str]]:
     return [[f"{e['start']} {e['end']} {e['type']}", e["text"]] for e in inwards]
 
 
+def roughly(entities: list[dict[str, Any]]) -> list[Any]:
+    """To compare with; the last digits of scores follow the texts of the same batch."""
+    return [e | {name: pytest.approx(e[name], abs=1e-4) for name in ("score", "link_score")} for e in entities]
+
+
 @pytest.mark.parametrize("modes", [(), ("nested",), ("nested", "multi_label")])
 def test_at_each_threshold_it_shows_what_the_service_gives(
     page: Browser, served: httpx.Client, modes: tuple[str, ...]
@@ -109,7 +114,7 @@ def test_at_each_threshold_it_shows_what_the_service_gives(
         page.find(f"#{mode.replace('_', '-')}").click()
     find_entities(page)
     numbers = set()
-    for threshold in (0.5, 0.11, 0.3, 0.8, 0.97):
+    for threshold in (0.5, 0.11, 0.3, 0.98, 0.99, 1):
         slide(page, threshold)
         (expected,) = tagged(served, [TEXT], threshold=threshold, **dict.fromkeys(modes, True))
         assert page.run(SHOWN) == as_shown(expected)
@@ -125,8 +130,8 @@ def test_the_slider_acts_without_asking_again(page: Browser) -> None:
     page.run("document.getElementById('threshold').focus()")
     before = page.run(SHOWN)
     page.press(Keys.END)
-    assert page.find("#threshold-value").text == "0.99"
-    assert len(page.run(SHOWN)) < len(before)
+    assert page.find("#threshold-value").text == "1.00"
+    assert before and page.run(SHOWN) == []
     assert not page.requested()
 
 
@@ -221,7 +226,8 @@ def test_a_file_is_tagged_and_paged_through(page: Browser, served: httpx.Client,
     assert not page.find("#next").is_enabled()
     page.find("#copy-json").click()
     page.wait(lambda: "Copied 130 documents" in page.find("#status").text)
-    assert [d["entities"] for d in json.loads(page.clipboard)["documents"]] == answers
+    copied = [d["entities"] for d in json.loads(page.clipboard)["documents"]]
+    assert copied == [roughly(own) for own in answers]
 
 
 def test_a_file_can_be_dropped(page: Browser) -> None:
@@ -231,8 +237,8 @@ def test_a_file_can_be_dropped(page: Browser) -> None:
         document.getElementById("drop").dispatchEvent(event);"""
     page.run(drop)
     page.wait(lambda: "two.pubtator · 2 documents" in page.find("#loaded").text)
-    page.run(drop.replace("1|t|", "t|"))
-    assert "line 1: expected id|t|title" in page.wait(lambda: page.find("#problem").text)
+    page.run(drop.replace("2|t|", "2|x|"))
+    assert "line 3: expected id|t|title" in page.wait(lambda: page.find("#problem").text)
 
 
 def test_a_refusal_is_shown_in_the_words_of_the_service(page: Browser) -> None:

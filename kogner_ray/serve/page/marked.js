@@ -33,9 +33,12 @@ export function showMarked(region, text, entities, onOpen) {
     };
     const classes = `${tint(entity.type)} deep-${Math.min(height, DEEPEST)}${entity.kg_id ? " linked" : ""}`;
     const inside = pieces(children, unit(entity.start), unit(entity.end));
-    return element("mark", { class: classes, onclick: open }, ...inside, button);
+    return element("mark", { class: classes, onclick: open }, ...inside, joint(), button);
   }
 }
+
+/** Keeps the button on the line of the last word; by CSS, so that it is not copied with the text. */
+const joint = () => element("span", { class: "joint", "aria-hidden": "true" });
 
 function chip(entity, onOpen) {
   const score = entity.score.toFixed(2);
