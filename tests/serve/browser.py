@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from axe_core_python.selenium import Axe
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -83,7 +84,8 @@ class Browser:
 
     def wait(self, condition: Callable[[], Any], what: str = "") -> Any:
         """What `condition` returns once it is true."""
-        return WebDriverWait(self._chrome, _PATIENCE_S, 0.05).until(lambda _: condition(), what)
+        redrawn = [StaleElementReferenceException]  # between being found and being asked
+        return WebDriverWait(self._chrome, _PATIENCE_S, 0.05, redrawn).until(lambda _: condition(), what)
 
     def press(self, *keys: str) -> None:
         """Press keys, where the focus is."""
