@@ -23,7 +23,7 @@ TEXT = "🧬 In patients with lung cancer , aspirin was given for ten days .\nAn
 SHOWN = """return [...document.querySelectorAll("#marked mark")].map((mark) => {
     const text = mark.cloneNode(true);
     text.querySelectorAll(".chip").forEach((chip) => chip.remove());
-    return [mark.lastElementChild.dataset.key, text.textContent];
+    return [[...mark.querySelectorAll(".chip")].at(-1).dataset.key, text.textContent];
 })"""
 
 

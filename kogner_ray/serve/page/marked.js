@@ -33,12 +33,18 @@ export function showMarked(region, text, entities, onOpen) {
     };
     const classes = `${tint(entity.type)} deep-${Math.min(height, DEEPEST)}${entity.kg_id ? " linked" : ""}`;
     const inside = pieces(children, unit(entity.start), unit(entity.end));
-    return element("mark", { class: classes, onclick: open }, ...inside, joint(), button);
+    return element("mark", { class: classes, onclick: open }, ...withTail(inside, button));
   }
 }
 
-/** Keeps the button on the line of the last word; by CSS, so that it is not copied with the text. */
-const joint = () => element("span", { class: "joint", "aria-hidden": "true" });
+/** The pieces of a mark with its button at the end, which stays on the line of the last word. */
+function withTail(inside, button) {
+  const last = inside.at(-1);
+  if (typeof last !== "string") return [...inside, element("span", { class: "tail" }, button)];
+  const word = /\S*\s*$/u.exec(last);
+  const before = [...inside.slice(0, -1), last.slice(0, word.index)].filter((piece) => piece !== "");
+  return [...before, element("span", { class: "tail" }, word[0], button)];
+}
 
 function chip(entity, onOpen) {
   const score = entity.score.toFixed(2);
