@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from functools import cache
@@ -11,37 +12,32 @@ from typing import Any
 import jsonschema
 import yaml
 
-SOURCE = json.loads((Path(__file__).parent / "schemas" / "kuberay" / "SOURCE.json").read_text())
+FOLDER = Path(__file__).parent / "schemas" / "kuberay"
 _METADATA = {"name", "namespace", "labels", "annotations"}
 
 
-def check_resource(resource: dict[str, Any], mirror: Path) -> None:
+def check_resource(resource: dict[str, Any]) -> None:
     """Hold a resource against its definition.
 
     Raises:
         jsonschema.ValidationError: a field is unknown, missing or of another type. Rules that are written in CEL
             (`x-kubernetes-validations`) are not looked at.
     """
-    schema = strict_schema(resource["kind"], mirror)
+    schema = strict_schema(resource["kind"])
     assert resource["apiVersion"] == "ray.io/v1"
     assert resource["metadata"].keys() <= _METADATA, resource["metadata"]
     jsonschema.Draft202012Validator(schema).validate(resource)
 
 
 @cache
-def strict_schema(kind: str, mirror: Path) -> dict[str, Any]:
+def strict_schema(kind: str) -> dict[str, Any]:
     """Schema of `ray.io/v1` resources of this kind, unknown fields refused."""
-    file = SOURCE["files"][kind]
-    content = (mirror / SOURCE["folder"] / file["name"]).read_bytes()
+    file = json.loads((FOLDER / "SOURCE.json").read_text())["files"][kind]
+    content = gzip.decompress((FOLDER / f"{file['name']}.gz").read_bytes())
     assert hashlib.sha256(content).hexdigest() == file["sha256"], file["name"]
     definition = yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     (version,) = [v for v in definition["spec"]["versions"] if v["name"] == "v1"]
     return _strict(version["schema"]["openAPIV3Schema"])
-
-
-def has_definitions(mirror: Path) -> bool:
-    """Whether the definitions are among the upstream files."""
-    return all((mirror / SOURCE["folder"] / file["name"]).is_file() for file in SOURCE["files"].values())
 
 
 def _strict(schema: dict[str, Any]) -> dict[str, Any]:

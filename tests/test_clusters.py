@@ -6,14 +6,13 @@ import copy
 import inspect
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import jsonschema
 import pytest
 import yaml
 from cluster_files import KUBERAY, ROOT, altered, cluster_of, kuberay, load
-from strict_crd import check_resource, has_definitions
+from strict_crd import check_resource
 from strict_serve import check_serve_config
 
 RAY_UP = ["local", "aws-gpu", "gcp-gpu"]
@@ -145,16 +144,9 @@ def test_serve_configs_with_a_typo_are_refused(path: str, value: Any) -> None:
 # ---- KubeRay
 
 
-@pytest.fixture(scope="module")
-def definitions(mirror: Path) -> Path:
-    if not has_definitions(mirror):
-        pytest.skip("needs KubeRay's resource definitions: tests/schemas/kuberay/SOURCE.json says where")
-    return mirror
-
-
 @pytest.mark.parametrize("name", KUBERAY)
-def test_kuberay_takes_the_resource(name: str, definitions: Path) -> None:
-    check_resource(kuberay(name), definitions)
+def test_kuberay_takes_the_resource(name: str) -> None:
+    check_resource(kuberay(name))
 
 
 @pytest.mark.parametrize(
@@ -173,9 +165,9 @@ def test_kuberay_takes_the_resource(name: str, definitions: Path) -> None:
         ("rayservice", "metadata.lables", {}),
     ],
 )
-def test_kuberay_resources_with_a_typo_are_refused(name: str, path: str, value: Any, definitions: Path) -> None:
+def test_kuberay_resources_with_a_typo_are_refused(name: str, path: str, value: Any) -> None:
     with pytest.raises((jsonschema.ValidationError, AssertionError)):
-        check_resource(altered(kuberay(name), path, value), definitions)
+        check_resource(altered(kuberay(name), path, value))
 
 
 @pytest.mark.parametrize("name", KUBERAY)
