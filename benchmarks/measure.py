@@ -92,15 +92,16 @@ def peak_mb() -> float:
 
 def children_mb() -> float:
     """Memory of all processes below this one, each shared page divided among those that map it."""
-    return sum(_pss_mb(pid) for pid, _ in descendants("self"))
+    return sum(pss_mb(pid) for pid, _ in descendants("self"))
 
 
 def tree_mb(pid: int) -> float:
     """Memory of a process and all below it, shared pages as in `children_mb`."""
-    return _pss_mb(pid) + sum(_pss_mb(below) for below, _ in descendants(pid))
+    return pss_mb(pid) + sum(pss_mb(below) for below, _ in descendants(pid))
 
 
-def _pss_mb(pid: int) -> float:
+def pss_mb(pid: int) -> float:
+    """Memory of a process, shared pages divided among those that map them."""
     return _kilobytes("Pss", Path(f"/proc/{pid}/smaps_rollup")) * 1024 / 1e6
 
 
