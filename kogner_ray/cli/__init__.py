@@ -30,9 +30,9 @@ def main() -> None:
         from kogner_ray.cluster import with_process_settings
 
         if sys.argv[1] == "serve":
-            from kogner_ray.serve.settings import FAST_INGRESS
+            from kogner_ray.serve.ingress import ingress_environment
 
-            os.environ.update({key: value for key, value in FAST_INGRESS.items() if key not in os.environ})
+            os.environ.update({key: value for key, value in ingress_environment().items() if key not in os.environ})
         with_process_settings()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
     try:

@@ -34,17 +34,13 @@ class Part:
 
 @dataclass(eq=False)
 class Ticket:
-    """A request that waits: parts not yet computed, and what came out of others."""
+    """A request that waits: parts not yet computed and their words, and what came out of others."""
 
     request: TagRequest
     n_types: int
     waiting: deque[Part]
+    n_words: int
     done: asyncio.Queue[tuple[Part, Tagged | Exception]] = field(default_factory=asyncio.Queue)
-
-    @property
-    def n_words(self) -> int:
-        """Words that wait."""
-        return sum(part.n_words for part in self.waiting)
 
 
 class Batcher:
@@ -56,7 +52,7 @@ class Batcher:
         Args:
             tag: computes; called in a thread of its own, one call at a time.
             max_batch: words a batch; a longer text is a batch by itself.
-            max_queue: words that may wait.
+            max_queue: words of others that may be computed before a request is done.
             max_types: types a batch, unless a single request has more.
         """
         self._tag = tag
@@ -98,19 +94,20 @@ class Batcher:
         return tagged
 
     def _enter(self, request: TagRequest, n_words: Sequence[int], n_types: int) -> Ticket:
-        ticket = Ticket(request, n_types, deque(_parts(request.texts, n_words, self._max_batch // _PARTS)))
-        more = ticket.n_words
-        # a request that comes alone is taken whatever its size: other limits have seen it
-        if self.n_waiting and self.n_waiting + more > self._max_queue:
+        parts = deque(_parts(request.texts, n_words, self._max_batch // _PARTS))
+        ticket = Ticket(request, n_types, parts, sum(n_words))
+        # in turn: of what waits, no more is computed before this request is done than it has itself
+        ahead = sum(min(other.n_words, ticket.n_words) for other in self._tickets)
+        if ahead > self._max_queue:
             raise Problem(
                 429,
-                f"{self.n_waiting:,} words wait already, at most {self._max_queue:,} may (max_queue)",
+                f"{ahead:,} words wait before this request, at most {self._max_queue:,} may (max_queue)",
                 limit="max_queue",
                 maximum=self._max_queue,
-                got=self.n_waiting + more,
-                retry_after_s=self.n_waiting / self._words_a_second,
+                got=ahead,
+                retry_after_s=ahead / self._words_a_second,
             )
-        self.n_waiting += more
+        self.n_waiting += ticket.n_words
         self._tickets.append(ticket)
         if self._running is None or self._running.done():
             self._running = asyncio.get_running_loop().create_task(self._run())
@@ -118,6 +115,7 @@ class Batcher:
 
     def _leave(self, ticket: Ticket) -> None:
         self.n_waiting -= ticket.n_words
+        ticket.n_words = 0
         ticket.waiting.clear()
 
     async def _run(self) -> None:
@@ -157,6 +155,7 @@ class Batcher:
             part = ticket.waiting.popleft()
             self._tickets.rotate(-1)
             self.n_waiting -= part.n_words
+            ticket.n_words -= part.n_words
             n_words += part.n_words
             askers[ticket] = None
             batch.append((ticket, part))

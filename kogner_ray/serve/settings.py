@@ -10,8 +10,6 @@ from kogner_ray.config import Config
 from kogner_ray.student.dense import Precision
 
 DEFAULT_MODEL = "runs/embedded/checkpoint"
-FAST_INGRESS = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
-"""Environment of Ray's fast ingress; Ray reads it when it is imported. It binds 0.0.0.0 unless a host is given."""
 
 
 class ServeConfig(Config):
@@ -24,7 +22,7 @@ class ServeConfig(Config):
         kg: folder of the KG (`nodes.parquet`, `edges.parquet`) whose neighbourhoods `/v1/entities` shows.
         precision: `fp32`, `bf16` or `int8`; see `Tagger`.
         max_batch: words tagged at once, whoever asked for them.
-        max_queue: words that may wait; beyond, requests are refused with 429.
+        max_queue: words of others that may be computed before a request is done; beyond, it is refused with 429.
         max_body: bytes of a request.
         max_texts: texts of a request.
         max_words: words of a text.
@@ -43,7 +41,7 @@ class ServeConfig(Config):
     kg: str | None = None
     precision: Precision = "fp32"
     max_batch: int = Field(1024, ge=1)
-    max_queue: int = Field(200_000, ge=1)
+    max_queue: int = Field(16_384, ge=1)
     max_body: int = Field(16 << 20, ge=1)
     max_texts: int = Field(4096, ge=1)
     max_words: int = Field(20_000, ge=1)

@@ -77,7 +77,7 @@ def test_what_may_not_wait_is_refused_at_once() -> None:
     async def run() -> None:
         tag = Recorder()
         batches = batcher(tag, max_queue=20)
-        waiting = [asyncio.create_task(ask(batches, ["a"] * 10)) for _ in range(2)]
+        waiting = [asyncio.create_task(ask(batches, ["a"] * 10)) for _ in range(3)]
         await asyncio.sleep(0.05)
         with pytest.raises(Problem, match="max_queue") as refused:
             await ask(batches, ["b"] * 10)
@@ -85,7 +85,23 @@ def test_what_may_not_wait_is_refused_at_once() -> None:
         assert refused.value.retry_after_s is not None
         tag.may.set()
         await asyncio.gather(*waiting)
-        assert await ask(batches, ["a"] * 50) == ["a"] * 50, "alone, a request is taken whatever its size"
+
+    asyncio.run(run())
+
+
+def test_a_small_request_is_taken_beside_a_large_one_and_another_large_one_is_not() -> None:
+    async def run() -> None:
+        tag = Recorder()
+        batches = batcher(tag, max_queue=20)
+        large = asyncio.create_task(ask(batches, ["a"] * 50))
+        await asyncio.sleep(0.05)
+        small = asyncio.create_task(ask(batches, ["b"] * 4))
+        await asyncio.sleep(0.05)
+        with pytest.raises(Problem, match="max_queue"):
+            await ask(batches, ["c"] * 50)
+        tag.may.set()
+        assert await small == ["b"] * 4
+        assert await large == ["a"] * 50
 
     asyncio.run(run())
 
