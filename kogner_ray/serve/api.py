@@ -42,6 +42,7 @@ def api(models: Models, config: ServeConfig) -> FastAPI:
         description="Typed, KG-linked biomedical entities of texts.",
         docs_url=None,  # its page loads scripts from another host
         redoc_url=None,
+        redirect_slashes=False,  # it would redirect to whatever host the request names
     )
     keys = known_keys()
     document = cache(lambda: openapi.describe(app, config, guarded=bool(keys)))

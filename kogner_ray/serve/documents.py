@@ -103,6 +103,8 @@ def read_body(body: bytes, format: str, most: int) -> list[Document]:
         except DataError as error:
             where = "body" if error.line is None else f"body:{error.line}"
             raise Problem(422, f"{where}: {error.message}") from error
+        except RecursionError as error:
+            raise Problem(422, "body: nested too deeply") from error
     return documents
 
 
