@@ -6,10 +6,12 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
+from fastapi import Path as PathValue
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -17,25 +19,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 
 from kogner_ray import __version__
-from kogner_ray.errors import ConfigError, KognerError
+from kogner_ray.errors import ConfigError
 from kogner_ray.serve import documents as formats
+from kogner_ray.serve import openapi
 from kogner_ray.serve.batcher import Tagged
-from kogner_ray.serve.bodies import AnswerBody, KgEntityBody, ModelsBody, ProblemBody, TagBody, entities_as_json
+from kogner_ray.serve.bodies import KgEntityBody, ModelsBody, TagBody, entities_as_json
 from kogner_ray.serve.counters import QUEUE_WORDS, REFUSED, REGISTRY
-from kogner_ray.serve.gate import LOG, Gate
+from kogner_ray.serve.gate import Gate, failure, known_keys
 from kogner_ray.serve.models import Models
-from kogner_ray.serve.problems import MEDIA_TYPE, TITLES, Problem
-from kogner_ray.serve.question import Question, aside, question_of, read_json
+from kogner_ray.serve.problems import Problem
+from kogner_ray.serve.question import Question, aside, question_of, read_json, settings_of
 from kogner_ray.serve.settings import ServeConfig
 
 PAGE = Path(__file__).with_name("page")
-NDJSON = "application/x-ndjson"
-_JSON_BODY: dict[str, Any] = {"required": True, "content": {formats.JSON: {"schema": TagBody.model_json_schema()}}}
-_ANY_BODY: dict[str, Any] = {
-    "required": True,
-    "content": _JSON_BODY["content"] | {media_type: {"schema": {"type": "string"}} for media_type in formats.FORMATS},
-}
-_PROBLEM: dict[str, Any] = {"model": ProblemBody, "content": {MEDIA_TYPE: {}}}
 
 
 def api(models: Models, config: ServeConfig) -> FastAPI:
@@ -44,9 +40,14 @@ def api(models: Models, config: ServeConfig) -> FastAPI:
         title="kogner_ray",
         version=__version__,
         description="Typed, KG-linked biomedical entities of texts.",
+        docs_url=None,  # its page loads scripts from another host
         redoc_url=None,
+        redirect_slashes=False,  # it would redirect to whatever host the request names
     )
-    app.add_middleware(Gate, max_body=config.max_body)
+    keys = known_keys()
+    document = cache(lambda: openapi.describe(app, config, guarded=bool(keys)))
+    app.openapi = document  # type: ignore[method-assign]
+    app.add_middleware(Gate, max_body=config.max_body, keys=keys, log_texts=config.log_texts)
     _refusals(app)
     _tagging(app, models, config)
     _looking_up(app, models)
@@ -57,27 +58,26 @@ def api(models: Models, config: ServeConfig) -> FastAPI:
 
 
 def _tagging(app: FastAPI, models: Models, config: ServeConfig) -> None:
-    codes = (400, 401, 404, 406, 413, 415, 422, 429, 503)
-    refused: dict[int | str, dict[str, Any]] = {code: _PROBLEM | {"description": TITLES[code]} for code in codes}
+    refused = openapi.problems(400, 401, 404, 406, 413, 415, 422, 429, 503)
 
     @app.post(
         "/v1/tag",
-        response_model=AnswerBody,
-        responses=refused,
-        openapi_extra={"requestBody": _ANY_BODY},
+        responses=refused | openapi.tagged(),
+        openapi_extra=openapi.asks(documents=True),
         summary="The entities of texts",
     )
     async def tag(request: Request) -> Response:
         """Of texts in a JSON object, or of documents in PubTator or BioC, with settings as query parameters."""
         raw = await request.body()
-        format = formats.format_of(request.headers.get("content-type"))
+        format = formats.format_of(request.headers)
         answer = formats.accepted(request.headers.get("accept"), format)
-        documents = None if format is None else await asyncio.to_thread(formats.read_body, raw, format)
+        settings = settings_of(request.query_params)
+        documents = None if format is None else await asyncio.to_thread(formats.read_body, raw, format, config.max_body)
         if documents is None:
-            body = await aside(len(raw), lambda: read_json(raw))
+            body = await aside(len(raw), lambda: read_json(raw, settings))
         else:
-            body = formats.settings_of(dict(request.query_params), documents)
-        question = await question_of(body, len(raw), models, config)
+            body = TagBody.model_construct(texts=[document.text for document in documents], **dict(settings))
+        question = await _asked(request, body, len(raw), models, config)
         tagged = await _within(config, question, request)
         if answer is not None and documents is not None:
             written = await asyncio.to_thread(formats.written, documents, tagged, answer)
@@ -88,18 +88,27 @@ def _tagging(app: FastAPI, models: Models, config: ServeConfig) -> None:
     @app.post(
         "/v1/tag/stream",
         response_class=StreamingResponse,
-        responses=refused | {200: {"content": {NDJSON: {"schema": {"type": "string"}}}, "description": "lines"}},
-        openapi_extra={"requestBody": _JSON_BODY},
+        responses=refused | openapi.streamed(),
+        openapi_extra=openapi.asks(documents=False),
         summary="The entities of many texts, as they come",
     )
     async def stream(request: Request) -> Response:
         """A line a text, `{"index": ..., "entities": [...]}`, in any order; the last one is `{"done": n}`."""
         raw = await request.body()
-        if formats.format_of(request.headers.get("content-type")) is not None:
+        if formats.format_of(request.headers) is not None:
             raise Problem(415, f"Content-Type: expected {formats.JSON}")
-        body = await aside(len(raw), lambda: read_json(raw))
-        question = await question_of(body, len(raw), models, config)
-        return StreamingResponse(_lines(question, config, request.state.request_id), media_type=NDJSON)
+        formats.accepts(request.headers.get("accept"), openapi.NDJSON)
+        settings = settings_of(request.query_params)
+        body = await aside(len(raw), lambda: read_json(raw, settings))
+        question = await _asked(request, body, len(raw), models, config)
+        return StreamingResponse(_lines(question, config, request.state.request_id), media_type=openapi.NDJSON)
+
+
+async def _asked(request: Request, body: TagBody, size: int, models: Models, config: ServeConfig) -> Question:
+    """The question; its texts go into the log where they may."""
+    if config.log_texts:
+        request.state.texts = body.texts
+    return await question_of(body, size, models, config)
 
 
 def _answer(question: Question, tagged: Tagged) -> Response:
@@ -146,6 +155,8 @@ async def _lines(question: Question, config: ServeConfig, request_id: str) -> As
         last = {"error": problem.body(request_id)}
     except ConfigError as error:
         last = {"error": Problem(422, str(error)).body(request_id)}
+    except Exception as error:
+        last = {"error": failure(error, request_id, whole=config.log_texts).body(request_id)}
     finally:
         await parts.aclose()
     yield _line(last)
@@ -161,17 +172,25 @@ def _late(config: ServeConfig) -> Problem:
 
 
 def _looking_up(app: FastAPI, models: Models) -> None:
-    @app.get("/v1/models", response_model=ModelsBody, summary="The models that can be asked")
+    @app.get(
+        "/v1/models",
+        response_model=ModelsBody,
+        responses=openapi.problems(401),
+        summary="The models that can be asked",
+    )
     async def known() -> Response:
         return JSONResponse({"models": list(models.describe())})
 
     @app.get(
         "/v1/entities/{id:path}",
         response_model=KgEntityBody,
-        responses={404: _PROBLEM | {"description": TITLES[404]}},
+        responses=openapi.problems(401, 404, 422, 503),
         summary="An entry of the knowledge graph, with its neighbours",
     )
-    async def entity(id: str, model: str | None = Query(None)) -> Response:
+    async def entity(
+        id: Annotated[str, PathValue(examples=["MESH:D008687"], description="as answers have it in `kg_id`")],
+        model: Annotated[str | None, Query(description="one of /v1/models")] = None,
+    ) -> Response:
         entry = (await models.get(model)).knowledge.entry(id)
         if entry is None:
             raise Problem(404, f"id: no entity of this model's knowledge graph is called {id[:200]!r}")
@@ -179,16 +198,31 @@ def _looking_up(app: FastAPI, models: Models) -> None:
 
 
 def _health(app: FastAPI, models: Models) -> None:
-    @app.get("/healthz", summary="Whether the process answers", response_class=PlainTextResponse)
+    @app.get(
+        "/healthz",
+        summary="Whether the process answers",
+        response_class=PlainTextResponse,
+        responses=openapi.plain("ok"),
+    )
     async def healthy() -> str:
         return "ok"
 
-    @app.get("/readyz", summary="Whether the default model is in memory", response_class=PlainTextResponse)
+    @app.get(
+        "/readyz",
+        summary="Whether the default model is in memory",
+        response_class=PlainTextResponse,
+        responses=openapi.plain("ok") | openapi.problems(503),
+    )
     async def ready() -> str:
         await models.get(None)
         return "ok"
 
-    @app.get("/metrics", summary="Prometheus metrics of the replica that answers", response_class=PlainTextResponse)
+    @app.get(
+        "/metrics",
+        summary="Prometheus metrics of the replica that answers",
+        response_class=PlainTextResponse,
+        responses=openapi.plain("kogner_queue_words 0.0\n"),
+    )
     async def metrics() -> Response:
         QUEUE_WORDS.set(models.n_waiting)
         return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
@@ -220,9 +254,3 @@ def _refusals(app: FastAPI) -> None:
         response = await refused(request, Problem(error.status_code, str(error.detail)))
         response.headers.update(error.headers or {})
         return response
-
-    @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> Response:
-        LOG.error("request %s failed", request.state.request_id, exc_info=error)
-        status = 503 if isinstance(error, KognerError) else 500
-        return await refused(request, Problem(status, "the request failed here; its id is in the log"))

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from kogner_ray.tagging import TaggedEntity, TagRequest
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+_VISIBLE = r"[^\s\x1c-\x1f\x85\uFEFF]"  # engines of regular expressions differ in what is a blank, so each blank of any
+Name = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=_VISIBLE)]
+TypeNames = Annotated[list[Name], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 Probability = Annotated[float, Field(ge=0, le=1)]
 _EXAMPLE: dict[str, Any] = {
     "texts": ["Metformin was given for type 2 diabetes."],
@@ -18,22 +20,50 @@ _EXAMPLE: dict[str, Any] = {
     "threshold": 0.5,
 }
 
+_MODEL = {
+    "name": "default",
+    "default": True,
+    "types": {"Chemical": "chemical", "Disease": "disease"},
+    "precision": "fp32",
+    "linked": True,
+}
+_DIABETES = {"id": "MESH:D003924", "name": "Diabetes Mellitus, Type 2", "type": "Disease"}
+_ENTRY: dict[str, Any] = {
+    "id": "MESH:D008687",
+    "name": "Metformin",
+    "type": "Chemical",
+    "synonyms": ["dimethylbiguanidine"],
+    "n_neighbours": 1,
+    "neighbours": [_DIABETES | {"relation": "treats", "direction": "out"}],
+}
 
-class TagBody(BaseModel):
-    """Texts and what to find in them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [_EXAMPLE]})
+class Settings(BaseModel):
+    """What to find, and how; in a JSON body beside the texts, or as query parameters."""
 
-    texts: list[str] = Field(description="the texts; offsets in answers count Unicode code points")
-    types: list[Name] | dict[Name, Name] | None = Field(
-        None, description="type names, or name -> description; null takes the model's own"
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    types: TypeNames | dict[Name, Name] | None = Field(
+        None,
+        description="type names, or name -> description; null takes the model's own",
+        json_schema_extra={"examples": [["Chemical", "Disease"], {"Drug": "a substance that treats a disease"}]},
     )
     threshold: Probability = Field(0.5, description="probability that an entity must exceed")
-    per_type_thresholds: dict[str, Probability] = Field(default_factory=dict, description="where it is another one")
     nested: bool = Field(False, description="keep entities within entities")
     multi_label: bool = Field(False, description="let the same characters carry several types")
     link: bool = Field(True, description="link to the model's knowledge graph")
     model: str | None = Field(None, description="one of /v1/models; null is the default one")
+
+
+class TagBody(Settings):
+    """Texts and what to find in them."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+    texts: list[str] = Field(description="the texts; offsets in answers count Unicode code points")
+    per_type_thresholds: dict[str, Probability] = Field(
+        default_factory=dict, description="of types that are asked for, where it is another one"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -94,6 +124,8 @@ class ModelBody(BaseModel):
 class ModelsBody(BaseModel):
     """The models; those that are not in memory have empty types until they are asked."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"models": [_MODEL]}]})
+
     models: list[ModelBody]
 
 
@@ -109,6 +141,8 @@ class NeighbourBody(BaseModel):
 
 class KgEntityBody(BaseModel):
     """An entry of the knowledge graph."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ENTRY]})
 
     id: str
     name: str

@@ -8,12 +8,15 @@ import logging
 import os
 import re
 import time
+import traceback
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kogner_ray.errors import KognerError
 from kogner_ray.serve.counters import REQUEST_SECONDS
 from kogner_ray.serve.problems import Problem, over
 
@@ -21,7 +24,7 @@ LOG = logging.getLogger("kogner_ray.serve")
 API_KEYS = "KOGNER_API_KEYS"
 """Environment variable with the API keys that are let in, by commas; all are when it is not set."""
 
-_OPEN = {"/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
+_OPEN = {"/", "/healthz", "/readyz", "/metrics", "/openapi.json"}
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -30,17 +33,38 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
     "Cache-Control": "no-store",
 }
-_ID = re.compile(r"[\w.-]{1,64}")
+_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+
+
+def known_keys() -> list[bytes]:
+    """The API keys of the environment."""
+    return [key.strip().encode() for key in os.environ.get(API_KEYS, "").split(",") if key.strip()]
+
+
+def failure(error: Exception, request_id: str, *, whole: bool = False) -> Problem:
+    """What a caller is told of an error of ours; the log has where it was raised.
+
+    Args:
+        error: the error.
+        request_id: of the request.
+        whole: log what the error says, too, which may quote the user's texts.
+    """
+    said = {
+        "request_id": request_id,
+        "error": type(error).__name__,
+        "at": traceback.format_tb(error.__traceback__)[-3:],
+    }
+    LOG.error(json.dumps(said | ({"says": str(error)} if whole else {})))
+    status = 503 if isinstance(error, KognerError) else 500
+    return Problem(status, "the request failed here; its id is in the log")
 
 
 class Gate:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, *, max_body: int, keys: Iterable[str] | None = None) -> None:
-        """`keys`: API keys that are let in; None takes those of the environment."""
-        self._app, self._max_body = app, max_body
-        given = os.environ.get(API_KEYS, "").split(",") if keys is None else keys
-        self._keys = [key.strip().encode() for key in given if key.strip()]
+    def __init__(self, app: ASGIApp, *, max_body: int, keys: Sequence[bytes], log_texts: bool) -> None:
+        """`keys`: API keys that are let in; none lets in everybody."""
+        self._app, self._max_body, self._keys, self._log_texts = app, max_body, keys, log_texts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an HTTP request on, or refuse it."""
@@ -51,12 +75,12 @@ class Gate:
         asked_id = headers.get("x-request-id", "")
         request_id = asked_id if _ID.fullmatch(asked_id) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        status, started = 500, time.perf_counter()
+        status, started, begun = 499, time.perf_counter(), False
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 out = MutableHeaders(scope=message)
                 out["X-Request-Id"] = request_id
                 for name, value in _HEADERS.items():
@@ -68,6 +92,13 @@ class Gate:
             await self._app(scope, _bounded(receive, self._max_body), answer)
         except Problem as problem:
             await problem.response(request_id)(scope, receive, answer)
+        except ClientDisconnect:  # before its body was here: nobody is left to be told
+            pass
+        except Exception as error:
+            told = failure(error, request_id, whole=self._log_texts)
+            if begun:  # a connection that breaks off tells the caller; the server need not log the error again
+                raise ConnectionAbortedError(told.detail) from None
+            await told.response(request_id)(scope, receive, answer)
         finally:
             seconds = time.perf_counter() - started
             REQUEST_SECONDS.labels(_known(scope["path"]), str(status)).observe(seconds)
@@ -80,8 +111,9 @@ class Gate:
             if scheme.lower() != "bearer" or not any(matches):
                 raise Problem(401, "Authorization: expected Bearer and a known API key")
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._max_body:
-            raise over(413, "max_body", self._max_body, int(length), "bytes of the body")
+        # str.isdigit also holds of superscripts, int() of thousands of digits of nothing
+        if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > self._max_body):
+            raise over(413, "max_body", self._max_body, int(length[:18]), "bytes of the body")
 
 
 def _bounded(receive: Receive, most: int) -> Receive:
@@ -107,7 +139,7 @@ def _known(path: str) -> str:
 
 
 def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
-    """One JSON object a request, without anything that the user wrote."""
+    """One JSON object a request, with texts of the user only where these were put beside it."""
     said = {
         "request_id": request_id,
         "method": scope["method"],
@@ -115,4 +147,5 @@ def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
         "status": status,
         "ms": round(1000 * seconds, 1),
     }
-    LOG.info(json.dumps(said))
+    texts = scope["state"].get("texts")
+    LOG.info(json.dumps(said if texts is None else said | {"texts": texts}))

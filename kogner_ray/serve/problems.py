@@ -59,9 +59,10 @@ class Problem(Exception):
         }
 
     def response(self, request_id: str) -> JSONResponse:
-        """The answer, with `Retry-After` where it is known."""
+        """The answer, with `Retry-After` where it is known and, at 401, what to come with."""
         after = {} if self.retry_after_s is None else {"Retry-After": str(max(1, round(self.retry_after_s)))}
-        return JSONResponse(self.body(request_id), self.status, headers=after, media_type=MEDIA_TYPE)
+        asked = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
+        return JSONResponse(self.body(request_id), self.status, headers=after | asked, media_type=MEDIA_TYPE)
 
 
 def over(status: int, limit: str, maximum: float, got: float, what: str) -> Problem:

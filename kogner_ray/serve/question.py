@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from starlette.datastructures import QueryParams
 
 from kogner_ray.data.words import split_words
 from kogner_ray.errors import ConfigError
-from kogner_ray.serve.bodies import TagBody
+from kogner_ray.serve.bodies import Settings, TagBody
 from kogner_ray.serve.models import Model, Models
 from kogner_ray.serve.problems import Problem, over
 from kogner_ray.serve.settings import ServeConfig
@@ -62,20 +63,44 @@ async def question_of(body: TagBody, size: int, models: Models, config: ServeCon
     return Question(model, request, n_words, len(labels))
 
 
-def read_json(body: bytes) -> TagBody:
-    """The body of `/v1/tag`.
+def settings_of(query: QueryParams) -> Settings:
+    """What query parameters ask for.
+
+    Raises:
+        Problem: 422, an unknown or wrong parameter, or one that is given twice.
+    """
+    given: dict[str, Any] = dict(query)
+    if len(query.multi_items()) > len(given):
+        raise Problem(422, "query: expected each parameter once")
+    if "types" in given:
+        given["types"] = [name.strip() for name in given["types"].split(",")]
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise Problem(422, f"query: {_said(error)}") from error
+
+
+def read_json(body: bytes, settings: Settings) -> TagBody:
+    """The body of `/v1/tag`; `settings` are for what it does not say.
 
     Raises:
         Problem: 400, no JSON; 422, not of that form.
     """
     try:
-        return TagBody.model_validate_json(body)
+        read = TagBody.model_validate_json(body, strict=True)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        if found[0]["type"] == "json_invalid":
-            raise Problem(400, f"body: no JSON: {found[0]['msg']}") from error
-        said = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in found[:5])
-        raise Problem(422, said) from error
+        found = error.errors(include_url=False, include_input=False)[0]
+        if found["type"] == "json_invalid":
+            raise Problem(400, f"body: no JSON: {found['msg']}") from error
+        raise Problem(422, _said(error)) from error
+    return read.model_copy(
+        update={name: getattr(settings, name) for name in settings.model_fields_set - read.model_fields_set}
+    )
+
+
+def _said(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False, include_context=False)[:5]
+    return "; ".join(f"{'.'.join(map(str, item['loc']))[:200] or 'body'}: {item['msg']}" for item in found)
 
 
 def _counted(texts: Sequence[str], config: ServeConfig) -> list[int]:

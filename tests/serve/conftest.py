@@ -21,9 +21,9 @@ Replica = Callable[..., httpx.Client]
 
 
 @contextmanager
-def running(config: ServeConfig) -> Iterator[str]:
+def running(config: ServeConfig, models: Models | None = None) -> Iterator[str]:
     """A replica on a socket of its own, without Ray; yields its address."""
-    models = Models(config)
+    models = models or Models(config)
     server = uvicorn.Server(uvicorn.Config(api(models, config), host="127.0.0.1", port=0, log_level="warning"))
 
     async def serve() -> None:

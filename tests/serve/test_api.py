@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -14,11 +15,13 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Replica
+from conftest import Replica, running
 from small_corpus import make_documents
 
 from kogner_ray.data.formats.registry import read_documents, write_documents
 from kogner_ray.serve.gate import API_KEYS
+from kogner_ray.serve.models import Models
+from kogner_ray.serve.settings import ServeConfig
 from kogner_ray.tagger import Tagger
 
 TEXTS = [document.text for document in make_documents(12, seed=4)]
@@ -281,6 +284,50 @@ def test_headers_ids_and_logs(replica: Replica, caplog: pytest.LogCaptureFixture
         "ms": 0,
     }
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_texts_are_in_the_log_only_where_that_is_asked(
+    replica: Replica, caplog: pytest.LogCaptureFixture, asked: bool
+) -> None:
+    client, texts = replica(log_texts=asked), ["a secret", "é and another secret"]
+    with caplog.at_level(logging.INFO, logger="kogner_ray.serve"):
+        client.post("/v1/tag", json={"texts": texts}, headers={"X-Request-Id": "json"})
+        client.post("/v1/tag/stream", json={"texts": texts}, headers={"X-Request-Id": "stream"})
+        client.post("/v1/tag", content="1|t|a secret\n", headers=PUBTATOR | {"X-Request-Id": "pubtator"})
+        client.post("/v1/tag", json={"texts": ["secret"], "threshold": "secret"})
+        client.get("/healthz", headers={"X-Request-Id": "none"})
+    lines = {line["request_id"]: line for line in map(json.loads, caplog.messages)}
+    if asked:
+        assert [lines[name]["texts"] for name in ("json", "stream", "pubtator")] == [texts, texts, ["a secret"]]
+        assert "texts" not in lines["none"]
+    else:
+        assert "secret" not in caplog.text
+        assert not any("texts" in line for line in lines.values())
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_an_error_of_ours_is_a_problem_and_quotes_nobody(
+    tiny_checkpoint: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], asked: bool
+) -> None:
+    config = ServeConfig(model=str(tiny_checkpoint), log_texts=asked)
+    models = Models(config)
+
+    def fails(requests: Any) -> Any:
+        raise RuntimeError(f"cannot tag {requests[0].texts}")
+
+    with running(config, models) as address:
+        asyncio.run(models.get(None)).batcher._tag = fails
+        answer = httpx.post(f"{address}/v1/tag", json={"texts": ["a secret"]})
+        streamed = httpx.post(f"{address}/v1/tag/stream", json={"texts": ["a secret"]})
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    problem = json.loads(streamed.text.splitlines()[-1])["error"]
+    assert (streamed.status_code, problem["status"]) == (200, 500)
+    failures = [line for line in map(json.loads, caplog.messages) if "error" in line]
+    assert [line["request_id"] for line in failures] == [answer.headers["x-request-id"], problem["request_id"]]
+    assert ["a secret" in line.get("says", "") for line in failures] == [asked, asked]
+    assert "secret" not in "".join(capfd.readouterr()) + answer.text + streamed.text
 
 
 def test_metrics_and_readiness(replica: Replica) -> None:

@@ -26,7 +26,7 @@ CONCEPT_KEYS = ("identifier", "Identifier", "MESH", "MeSH", "OMIM", "NCBI Gene",
 _RELATION_TYPES = ("type", "relation")
 _ANNOTATED = "annotated_types"
 _UNLISTED = {"listed": "no"}
-_MAX_GAP = 10_000_000  # a wrong offset must not fill the memory with spaces
+_MAX_GAP = 10_000_000  # of a document: wrong offsets must not fill the memory with spaces
 
 
 def from_bioc(source: Any) -> Document:
@@ -88,10 +88,11 @@ def _units(source: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _text(pieces: list[tuple[int, str]], where: str) -> str:
-    text = ""
+    text, left = "", _MAX_GAP
     for offset, piece in sorted(pieces, key=lambda pair: (pair[0], len(pair[1]))):
         gap = offset - len(text)
-        if not 0 <= gap <= _MAX_GAP:
+        left -= gap
+        if gap < 0 or left < 0:
             raise DataError(
                 f"{where}: expected a passage at offset >= {len(text)} (end of the one before), got {offset}"
             )

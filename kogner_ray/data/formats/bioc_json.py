@@ -63,7 +63,7 @@ def _values(text: str, path: Path | Source) -> Iterator[Any]:
     while True:
         try:
             value, position = decoder.raw_decode(text, position)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
             line = error.lineno if isinstance(error, json.JSONDecodeError) else None
             raise DataError(
                 f"expected BioC JSON, got something that is not JSON: {error}", path=path, line=line
@@ -80,10 +80,16 @@ def _after_blanks(text: str, position: int) -> int:
 
 
 def _documents(value: Any) -> Iterator[Any]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _documents(item)
-        return
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += reversed(value)
+        else:
+            yield from _documents_of(value)
+
+
+def _documents_of(value: Any) -> Iterator[Any]:
     key = next((key for key in ("documents", "PubTator3", "passages") if isinstance(value, dict) and key in value), "")
     if not key or not isinstance(value[key], list):
         yield DataError(f"expected a list under 'documents' or 'passages', got {quoted(value)}")

@@ -83,6 +83,6 @@ def _document(element: Any) -> Document:
     single = etree.tostring(element, encoding="unicode", with_tail=False)
     try:
         return from_bioc(biocxml.loads(f"<collection>{single}</collection>").documents[0])
-    except (AttributeError, KeyError, TypeError, ValueError, etree.XMLSyntaxError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError, etree.XMLSyntaxError) as error:
         name = element.findtext("id")
         raise DataError(f"document {name!r} is not BioC: {type(error).__name__}: {error}") from error

@@ -27,6 +27,7 @@ _OWNER = re.compile(r"([^|\t]+)(\|t\|)?")  # the document that a line says it is
 _OTHER_SEPARATOR = re.compile(r"[,;+]")
 _PARTS, _SEPARATOR, _NOTE = "individual_mentions", "concept_separator", "note"
 _EXPECTED = "expected `id|t|title`, `id|a|abstract`, a mention (6 tab-separated columns) or a relation (4)"
+_MOST_DIGITS = 18
 _BREAKS = str.maketrans("\n\r\t", "   ")
 
 _Line = tuple[int, "str | DataError"]
@@ -161,6 +162,8 @@ class _Block:
             raise DataError(f"expected a line of document {self.id!r}, got one of {document!r}")
 
     def _entity(self, columns: list[str]) -> Entity:
+        if max(map(len, columns[1:3])) > _MOST_DIGITS:
+            raise DataError(f"document {self.id!r}: expected offsets, got numbers of over {_MOST_DIGITS} digits")
         start, end, mention, kind = int(columns[1]), int(columns[2]), columns[3], columns[4]
         text = self.text
         where = f"document {self.id!r}: mention {quoted(mention)} at [{start}, {end})"
