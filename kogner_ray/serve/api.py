@@ -23,7 +23,7 @@ from kogner_ray.serve.batcher import Tagged
 from kogner_ray.serve.bodies import AnswerBody, KgEntityBody, ModelsBody, ProblemBody, TagBody, entities_as_json
 from kogner_ray.serve.counters import QUEUE_WORDS, REFUSED, REGISTRY
 from kogner_ray.serve.gate import LOG, Gate
-from kogner_ray.serve.models import Models
+from kogner_ray.serve.models import Models, Stuck
 from kogner_ray.serve.problems import MEDIA_TYPE, TITLES, Problem
 from kogner_ray.serve.question import Question, aside, question_of, read_json
 from kogner_ray.serve.settings import ServeConfig
@@ -183,9 +183,12 @@ def _health(app: FastAPI, models: Models) -> None:
     async def healthy() -> str:
         return "ok"
 
-    @app.get("/readyz", summary="Whether the default model is in memory", response_class=PlainTextResponse)
+    @app.get("/readyz", summary="Whether the models of the replica compute", response_class=PlainTextResponse)
     async def ready() -> str:
-        await models.get(None)
+        try:
+            models.check()
+        except Stuck as error:
+            raise Problem(503, str(error)) from error
         return "ok"
 
     @app.get("/metrics", summary="Prometheus metrics of the replica that answers", response_class=PlainTextResponse)
