@@ -149,5 +149,6 @@ def test_a_lost_node_loses_no_answer(tiny_checkpoint: Path, ray_folder: Path) ->
     command = [sys.executable, str(script), str(tiny_checkpoint), str(port)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
+    said = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    Path("/tmp/faults_said.json").write_text(json.dumps(said))
     assert (said["nodes"], said["failed"], said["wrong"], said["recovered"]) == (2, [], 0, True), said
