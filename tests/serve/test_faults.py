@@ -9,9 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -71,13 +70,10 @@ def test_an_update_fails_no_request(service: str, tiny_checkpoint: Path, tiny_en
         callers(4, lambda: places(client.tag(request))) as answers,
     ):
         answers.wait_for_more(20)
-        started = time.monotonic()
         deploy("update", ServeConfig(model=str(untrained), **SMALL))
-        seconds = time.monotonic() - started
         assert wait_until(lambda: answers.found[-1] == new, seconds=30)
         assert places(client.tag(request)) == new
         answers.wait_for_more(20)
-    print(f"{len(answers.found)} answers, gap {answers.longest_gap_s:.2f} s, update {seconds:.1f} s")
     assert answers.failed == []
     assert all(found in (old, new) for found in answers.found)
     last_old = max(index for index, found in enumerate(answers.found) if found == old)
@@ -94,13 +90,10 @@ def test_a_killed_replica_loses_no_answer(service: str, tiny_checkpoint: Path) -
     ):
         answers.wait_for_more(20)
         first, second = pids("kill")
-        killed = time.monotonic()
         os.kill(first, signal.SIGKILL)
         assert wait_until(lambda: len(pids("kill")) == 2 and first not in pids("kill"), seconds=60)
-        seconds = time.monotonic() - killed
         answers.wait_for_more(20)
         assert second in pids("kill")
-    print(f"{len(answers.found)} answers, gap {answers.longest_gap_s:.2f} s, two again after {seconds:.1f} s")
     assert answers.failed == []
     assert all(found == expected for found in answers.found)
 
@@ -137,18 +130,23 @@ def test_models_by_name(service: str, tiny_checkpoint: Path) -> None:
         assert wrong.json()["model"] == "b", "the body says which model is meant"
 
 
+def free_ports(n: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
+        return [one.getsockname()[1] for one in sockets]
+
+
 @pytest.mark.slow
 def test_a_lost_node_loses_no_answer(tiny_checkpoint: Path, ray_folder: Path) -> None:
     script = Path(__file__).with_name("lose_a_node.py")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port, metrics, stats = free_ports(3)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | FAST_INGRESS
     environment |= {"RAY_TMPDIR": str(ray_folder), "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment |= {"RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics), "RAY_SERVE_HAPROXY_STATS_PORT": str(stats)}
+    environment |= {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1"}
     environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, str(script), str(tiny_checkpoint), str(port)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
-    Path("/tmp/faults_said.json").write_text(json.dumps(said))
     assert (said["nodes"], said["failed"], said["wrong"], said["recovered"]) == (2, [], 0, True), said

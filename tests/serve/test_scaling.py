@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -35,15 +34,10 @@ def test_from_one_replica_to_two_and_back(service: str, tiny_checkpoint: Path) -
         Client(address, retries=NEVER) as client,
         callers(1, lambda: places(client.tag(request)), pause_s=0.5) as rest,
     ):
-        started = time.monotonic()
         with callers(6, lambda: places(client.tag(request)), pause_s=0.0) as load:
             assert wait_until(lambda: len(pids("scaling")) == 2, seconds=60)
-            up = time.monotonic() - started
             load.wait_for_more(20)
-        started = time.monotonic()
         assert wait_until(lambda: len(pids("scaling")) == 1, seconds=60)
-        down = time.monotonic() - started
         rest.wait_for_more(3)
-    print(f"{len(load.found) + len(rest.found)} answers, up in {up:.1f} s, down in {down:.1f} s")
     assert load.failed + rest.failed == []
     assert all(found == expected for found in load.found + rest.found)
