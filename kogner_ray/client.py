@@ -197,7 +197,7 @@ class AsyncClient:
 
 
 def _in_between(answer: httpx.Response) -> bool:
-    """Whether a proxy says that it failed: Ray Serve's answers 500, in plain text, when a replica dies amid a request."""
+    """Whether a proxy failed: Ray Serve's answers 500, in plain text, when a replica dies amid a request."""
     return answer.status_code >= 500 and not answer.headers.get("content-type", "").startswith(_PROBLEM)
 
 
