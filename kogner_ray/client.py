@@ -21,6 +21,7 @@ from kogner_ray.tagging import TaggedEntity, TagRequest
 
 ADDRESS = "http://127.0.0.1:8000"
 _AGAIN = {429, 502, 503, 504}
+_PROBLEM = "application/problem+json"
 _LONGEST_PAUSE_S = 20.0
 Indexed = tuple[int, list[TaggedEntity]]
 
@@ -58,7 +59,7 @@ class Retries:
 
     def again(self, n_tried: int, answer: httpx.Response | None) -> bool:
         """Whether another try may help."""
-        return n_tried < self.most and (answer is None or answer.status_code in _AGAIN)
+        return n_tried < self.most and (answer is None or answer.status_code in _AGAIN or _in_between(answer))
 
 
 class Client:
@@ -88,7 +89,7 @@ class Client:
         Raises:
             ServiceError: refused, or no answer.
         """
-        return _results(self._ask("POST", "/v1/tag", _body(request, model)))
+        return _results(self._ask("POST", "/v1/tag", _body(request, model), model))
 
     def stream(self, request: TagRequest, *, model: str | None = None) -> Iterator[Indexed]:
         """Index and entities of each text, as they come; each once, also where the connection breaks amid."""
@@ -97,7 +98,7 @@ class Client:
             answer, asked = None, list(missing)
             body = _body(replace(request, texts=list(missing.values())), model)
             try:
-                with self._http.stream("POST", "/v1/tag/stream", json=body) as answer:
+                with self._http.stream("POST", "/v1/tag/stream", json=body, headers=_where(model)) as answer:
                     if not answer.is_success:
                         answer.read()
                         _give_up(self._retries, n_tried, answer, None)
@@ -119,13 +120,14 @@ class Client:
     def entity(self, id: str, *, model: str | None = None) -> dict[str, Any]:
         """An entry of the knowledge graph, with its neighbours."""
         path = f"/v1/entities/{quote(id, safe='')}"
-        return dict(self._ask("GET", path if model is None else f"{path}?model={quote(model, safe='')}"))
+        query = "" if model is None else f"?model={quote(model, safe='')}"
+        return dict(self._ask("GET", path + query, model=model))
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, model: str | None = None) -> Any:
         for n_tried in range(self._retries.most + 1):
             answer, broken = None, None
             try:
-                answer = self._http.request(method, path, json=body)
+                answer = self._http.request(method, path, json=body, headers=_where(model))
                 if answer.is_success:
                     return answer.json()
             except httpx.TransportError as error:
@@ -161,7 +163,7 @@ class AsyncClient:
         for n_tried in range(self._retries.most + 1):
             answer, broken = None, None
             try:
-                answer = await self._http.post("/v1/tag", json=_body(request, model))
+                answer = await self._http.post("/v1/tag", json=_body(request, model), headers=_where(model))
                 if answer.is_success:
                     return _results(answer.json())
             except httpx.TransportError as error:
@@ -177,7 +179,7 @@ class AsyncClient:
             answer, asked = None, list(missing)
             body = _body(replace(request, texts=list(missing.values())), model)
             try:
-                async with self._http.stream("POST", "/v1/tag/stream", json=body) as answer:
+                async with self._http.stream("POST", "/v1/tag/stream", json=body, headers=_where(model)) as answer:
                     if answer.is_success:
                         async for line in answer.aiter_lines():
                             if found := _of_line(line, asked):
@@ -194,8 +196,18 @@ class AsyncClient:
         raise ServiceError(f"{len(missing)} of {len(request.texts)} texts got no answer")
 
 
+def _in_between(answer: httpx.Response) -> bool:
+    """Whether a proxy failed: Ray Serve's answers 500, in plain text, when a replica dies amid a request."""
+    return answer.status_code >= 500 and not answer.headers.get("content-type", "").startswith(_PROBLEM)
+
+
 def _headers(api_key: str | None) -> dict[str, str]:
     return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+
+
+def _where(model: str | None) -> dict[str, str]:
+    """What Ray Serve's own proxy sends a request by, to a replica that has the model; the body says which is meant."""
+    return {"serve-multiplexed-model-id": quote(model)} if model else {}
 
 
 def _body(request: TagRequest, model: str | None) -> dict[str, Any]:

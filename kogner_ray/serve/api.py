@@ -26,7 +26,7 @@ from kogner_ray.serve.batcher import Tagged
 from kogner_ray.serve.bodies import KgEntityBody, ModelsBody, TagBody, entities_as_json
 from kogner_ray.serve.counters import QUEUE_WORDS, REFUSED, REGISTRY
 from kogner_ray.serve.gate import Gate, failure, known_keys
-from kogner_ray.serve.models import Models
+from kogner_ray.serve.models import Models, Stuck
 from kogner_ray.serve.problems import Problem
 from kogner_ray.serve.question import Question, aside, question_of, read_json, settings_of
 from kogner_ray.serve.settings import ServeConfig
@@ -209,12 +209,15 @@ def _health(app: FastAPI, models: Models) -> None:
 
     @app.get(
         "/readyz",
-        summary="Whether the default model is in memory",
+        summary="Whether the models of the replica compute",
         response_class=PlainTextResponse,
         responses=openapi.plain("ok") | openapi.problems(503),
     )
     async def ready() -> str:
-        await models.get(None)
+        try:
+            models.check()
+        except Stuck as error:
+            raise Problem(503, str(error)) from error
         return "ok"
 
     @app.get(

@@ -61,7 +61,13 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tag")
         self._running: asyncio.Task[None] | None = None
         self._words_a_second = 1000.0
+        self._since: float | None = None
         self.n_waiting = 0
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the present batch has taken so far."""
+        return 0.0 if self._since is None else time.perf_counter() - self._since
 
     async def stream(
         self, request: TagRequest, n_words: Sequence[int], n_types: int
@@ -121,8 +127,9 @@ class Batcher:
     async def _run(self) -> None:
         while batch := self._next():
             requests = [replace(ticket.request, texts=part.texts) for ticket, part in batch]
-            started = time.perf_counter()
+            self._since = started = time.perf_counter()
             results = await asyncio.get_running_loop().run_in_executor(self._thread, self._results, requests)
+            self._since = None
             n_words = sum(part.n_words for _, part in batch)
             WORDS.inc(n_words)
             BATCH_WORDS.observe(n_words)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 
+from kogner_ray.errors import KognerError
 from kogner_ray.serve.batcher import Batcher
 from kogner_ray.serve.knowledge import Knowledge
 from kogner_ray.serve.problems import Problem
@@ -22,6 +24,8 @@ DEFAULT = "default"
 @dataclass(frozen=True)
 class Model:
     """A model in memory.
+
+    Its batcher's thread ends with it: when it was given up and the last request that runs on it is answered.
 
     Attributes:
         name: as requests name it.
@@ -36,15 +40,36 @@ class Model:
     knowledge: Knowledge
 
 
+Loader = Callable[[str], Awaitable[Model]]
+Remember = Callable[[Loader], Loader]
+
+
+class Stuck(KognerError):
+    """A model that no longer answers."""
+
+
 class Models:
     """Models by name."""
 
-    def __init__(self, config: ServeConfig) -> None:
-        """Nothing is loaded yet."""
+    def __init__(self, config: ServeConfig, remember: Remember | None = None) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            config: which models, and how many of them at once.
+            remember: makes a loader that keeps `config.models_in_memory` models; by default `latest`.
+        """
         self._config = config
         self._sources = {DEFAULT: config.model} | config.models
-        self._loaded: OrderedDict[str, Model] = OrderedDict()
-        self._loading = asyncio.Lock()
+        # Weak: what is kept is decided by whoever remembers, and by the requests that run.
+        self._living: WeakValueDictionary[str, Model] = WeakValueDictionary()
+        remember = remember or latest(config.models_in_memory)
+
+        async def load_model(name: str) -> Model:
+            model = await asyncio.to_thread(self._load, name)
+            self._living[name] = model
+            return model
+
+        self._remembered = remember(load_model)
 
     async def get(self, name: str | None) -> Model:
         """The model, loaded in a thread where it is not in memory.
@@ -56,19 +81,24 @@ class Models:
         wanted = name or DEFAULT
         if wanted not in self._sources:
             raise Problem(404, f"model: expected one of {sorted(self._sources)}, got {wanted[:200]!r}")
-        if wanted not in self._loaded:
-            async with self._loading:
-                if wanted not in self._loaded:
-                    self._loaded[wanted] = await asyncio.to_thread(self._load, wanted)
-                    while len(self._loaded) > max(1, self._config.models_in_memory):
-                        self._loaded.popitem(last=False)
-        self._loaded.move_to_end(wanted)
-        return self._loaded[wanted]
+        return await self._remembered(wanted)
+
+    def check(self) -> None:
+        """Whether the models that are in memory compute.
+
+        Raises:
+            Stuck: a batch takes longer than `stuck_s`.
+        """
+        for model in list(self._living.values()):
+            if model.batcher.busy_s > self._config.stuck_s:
+                raise Stuck(
+                    f"{model.name}: a batch takes {model.batcher.busy_s:.0f} s, at most {self._config.stuck_s:g}"
+                )
 
     def describe(self) -> Iterator[dict[str, Any]]:
         """As `ModelBody`."""
         for name in self._sources:
-            model = self._loaded.get(name)
+            model = self._living.get(name)
             yield {
                 "name": name,
                 "default": name == DEFAULT,
@@ -80,7 +110,7 @@ class Models:
     @property
     def n_waiting(self) -> int:
         """Words that wait, of all models."""
-        return sum(model.batcher.n_waiting for model in self._loaded.values())
+        return sum(model.batcher.n_waiting for model in list(self._living.values()))
 
     def _load(self, name: str) -> Model:
         config = self._config
@@ -92,6 +122,28 @@ class Models:
         knowledge = Knowledge(tagger.entities, config.kg if name == DEFAULT else None)
         _warm(tagger)
         return Model(name, tagger, batcher, knowledge)
+
+
+def latest(most: int) -> Remember:
+    """Remembers the `most` models that were used last, and loads one at a time."""
+
+    def remember(load: Loader) -> Loader:
+        models: OrderedDict[str, Model] = OrderedDict()
+        loading = asyncio.Lock()
+
+        async def remembered(name: str) -> Model:
+            if name not in models:
+                async with loading:
+                    if name not in models:
+                        models[name] = await load(name)
+                        if len(models) > most:
+                            models.popitem(last=False)
+            models.move_to_end(name)
+            return models[name]
+
+        return remembered
+
+    return remember
 
 
 def _warm(tagger: Tagger) -> None:

@@ -24,9 +24,9 @@ def run(config: ServeConfig, *, host: str, port: int, ready: Callable[[str], Non
         ready: called with the service's address once it answers.
     """
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     start_ray()
+    for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, whose own handlers would replace these, and abort
+        signal.signal(number, lambda *_: stop.set())
     for name in ("ray.serve", "ray._private.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)
     serve.start(http_options={"host": host, "port": port})

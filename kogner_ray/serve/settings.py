@@ -28,8 +28,14 @@ class ServeConfig(Config):
         max_words: words of a text.
         max_types: types of a request.
         deadline_s: seconds that a request may take.
+        stuck_s: seconds that one batch may take; after that its replica is given up for a new one.
         min_replicas: replicas at rest.
         max_replicas: replicas under load.
+        target_requests: requests at once that a replica is for; more of them start another one.
+        upscale_delay_s: seconds of too many requests before a replica is started, and over which they are averaged.
+        downscale_delay_s: seconds of too few before one is stopped; loading a model again costs more than keeping it.
+        surge: percent of the replicas that an update starts before it stops old ones; with 0, which needs no room
+            beside them, old ones stop first and a single replica leaves a gap.
         cpus: logical CPUs a replica, and threads that it computes with.
         gpus: GPUs a replica.
         log_texts: write what users sent into the logs.
@@ -47,8 +53,13 @@ class ServeConfig(Config):
     max_words: int = Field(20_000, ge=1)
     max_types: int = Field(1000, ge=1)
     deadline_s: float = Field(60.0, gt=0)
+    stuck_s: float = Field(300.0, gt=0)
     min_replicas: int = Field(1, ge=0)
     max_replicas: int = Field(1, ge=1)
+    target_requests: float = Field(16.0, gt=0)
+    upscale_delay_s: float = Field(10.0, gt=0)
+    downscale_delay_s: float = Field(300.0, gt=0)
+    surge: int = Field(25, ge=0, le=100)
     cpus: float = Field(1.0, gt=0)
     gpus: float = Field(0.0, ge=0)
     log_texts: bool = False
