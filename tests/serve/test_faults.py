@@ -59,6 +59,7 @@ def pids(name: str) -> list[int]:
     return [replica["pid"] for replica in found if replica["state"] == "RUNNING"]
 
 
+@pytest.mark.slow
 def test_an_update_fails_no_request(service: str, tiny_checkpoint: Path, tiny_encoder: Path, tmp_path: Path) -> None:
     untrained = write_checkpoint(make_checkpoint(tiny_encoder, table=make_table()), tmp_path / "new")
     request = TagRequest(TEXTS, threshold=0.005)
@@ -80,6 +81,7 @@ def test_an_update_fails_no_request(service: str, tiny_checkpoint: Path, tiny_en
     assert all(found == new for found in answers.found[last_old + 5 :])
 
 
+@pytest.mark.slow
 def test_a_killed_replica_loses_no_answer(service: str, tiny_checkpoint: Path) -> None:
     request, expected = TagRequest(TEXTS), places(Tagger.load(tiny_checkpoint).tag(TEXTS))
     config = ServeConfig(model=str(tiny_checkpoint), min_replicas=2, max_replicas=2, **SMALL)
