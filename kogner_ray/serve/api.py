@@ -47,7 +47,7 @@ def api(models: Models, config: ServeConfig) -> FastAPI:
     keys = known_keys()
     document = cache(lambda: openapi.describe(app, config, guarded=bool(keys)))
     app.openapi = document  # type: ignore[method-assign]
-    app.add_middleware(Gate, max_body=config.max_body, keys=keys, log_texts=config.log_texts)
+    app.add_middleware(Gate, max_body=config.max_body, keys=keys, log_texts=config.log_texts, admit=models.admit)
     _refusals(app)
     _tagging(app, models, config)
     _looking_up(app, models)

@@ -92,6 +92,26 @@ class Batcher:
         finally:  # also where the caller has gone: what was not begun is not begun
             self._leave(ticket)
 
+    def admit(self, n_words: int) -> None:
+        """Refuse a request of `n_words` that would wait for too many words of others.
+
+        Raises:
+            Problem: 429.
+        """
+        if self.n_waiting <= self._max_queue:
+            return
+        # in turn: of what waits, no more is computed before this request is done than it has itself
+        ahead = sum(min(other.n_words, n_words) for other in self._tickets)
+        if ahead > self._max_queue:
+            raise Problem(
+                429,
+                f"{ahead:,} words wait before this request, at most {self._max_queue:,} may (max_queue)",
+                limit="max_queue",
+                maximum=self._max_queue,
+                got=ahead,
+                retry_after_s=ahead / self._words_a_second,
+            )
+
     async def tag(self, request: TagRequest, n_words: Sequence[int], n_types: int) -> Tagged:
         """Entities of each text."""
         tagged: Tagged = [[] for _ in request.texts]
@@ -102,17 +122,7 @@ class Batcher:
     def _enter(self, request: TagRequest, n_words: Sequence[int], n_types: int) -> Ticket:
         parts = deque(_parts(request.texts, n_words, self._max_batch // _PARTS))
         ticket = Ticket(request, n_types, parts, sum(n_words))
-        # in turn: of what waits, no more is computed before this request is done than it has itself
-        ahead = sum(min(other.n_words, ticket.n_words) for other in self._tickets)
-        if ahead > self._max_queue:
-            raise Problem(
-                429,
-                f"{ahead:,} words wait before this request, at most {self._max_queue:,} may (max_queue)",
-                limit="max_queue",
-                maximum=self._max_queue,
-                got=ahead,
-                retry_after_s=ahead / self._words_a_second,
-            )
+        self.admit(ticket.n_words)
         self.n_waiting += ticket.n_words
         self._tickets.append(ticket)
         if self._running is None or self._running.done():

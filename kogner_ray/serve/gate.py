@@ -10,20 +10,21 @@ import re
 import time
 import traceback
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kogner_ray.errors import KognerError
-from kogner_ray.serve.counters import REQUEST_SECONDS
+from kogner_ray.serve.counters import REFUSED, REQUEST_SECONDS
 from kogner_ray.serve.problems import Problem, over
 
 LOG = logging.getLogger("kogner_ray.serve")
 API_KEYS = "KOGNER_API_KEYS"
 """Environment variable with the API keys that are let in, by commas; all are when it is not set."""
 
+_TAGGING = {"/v1/tag", "/v1/tag/stream"}
 _OPEN = {"/", "/healthz", "/readyz", "/metrics", "/openapi.json"}
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -62,9 +63,19 @@ def failure(error: Exception, request_id: str, *, whole: bool = False) -> Proble
 class Gate:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, *, max_body: int, keys: Sequence[bytes], log_texts: bool) -> None:
-        """`keys`: API keys that are let in; none lets in everybody."""
-        self._app, self._max_body, self._keys, self._log_texts = app, max_body, keys, log_texts
+    def __init__(
+        self, app: ASGIApp, *, max_body: int, keys: Sequence[bytes], log_texts: bool, admit: Callable[[int], None]
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            app: what answers.
+            max_body: bytes of a request.
+            keys: API keys that are let in; none lets in everybody.
+            log_texts: whether errors are logged with what they quote.
+            admit: refuses to tag a body of so many bytes where that is known before it is read.
+        """
+        self._app, self._max_body, self._keys, self._log_texts, self._admit = app, max_body, keys, log_texts, admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an HTTP request on, or refuse it."""
@@ -91,6 +102,7 @@ class Gate:
             self._check(scope["path"], headers)
             await self._app(scope, _bounded(receive, self._max_body), answer)
         except Problem as problem:
+            REFUSED.labels(problem.limit or str(problem.status)).inc()
             await problem.response(request_id)(scope, receive, answer)
         except ClientDisconnect:  # before its body was here: nobody is left to be told
             pass
@@ -114,6 +126,8 @@ class Gate:
         # str.isdigit also holds of superscripts, int() of thousands of digits of nothing
         if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > self._max_body):
             raise over(413, "max_body", self._max_body, int(length[:18]), "bytes of the body")
+        if path in _TAGGING:
+            self._admit(int(length) if length.isascii() and length.isdigit() else 0)
 
 
 def _bounded(receive: Receive, most: int) -> Receive:
@@ -135,7 +149,7 @@ def _known(path: str) -> str:
     """The path as a label of few values."""
     if path.startswith("/v1/entities/"):
         return "/v1/entities/{id}"
-    return path if path in _OPEN or path in ("/v1/tag", "/v1/tag/stream", "/v1/models") else "other"
+    return path if path in _OPEN | _TAGGING | {"/v1/models"} else "other"
 
 
 def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:

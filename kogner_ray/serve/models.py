@@ -19,6 +19,7 @@ from kogner_ray.serve.settings import ServeConfig
 from kogner_ray.tagger import Tagger
 
 DEFAULT = "default"
+_BYTES_A_WORD = 8  # of a request's body, types and all: more than texts have, so that few are counted too long
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,16 @@ class Models:
                 raise Stuck(
                     f"{model.name}: a batch takes {model.batcher.busy_s:.0f} s, at most {self._config.stuck_s:g}"
                 )
+
+    def admit(self, n_bytes: int) -> None:
+        """Refuse early, by the length of its body, a request that the least busy model would refuse later.
+
+        Raises:
+            Problem: 429.
+        """
+        models = sorted(self._living.values(), key=lambda model: model.batcher.n_waiting)
+        if models:
+            models[0].batcher.admit(n_bytes // _BYTES_A_WORD)
 
     def describe(self) -> Iterator[dict[str, Any]]:
         """As `ModelBody`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from kogner_ray.serve.models import Models
 from kogner_ray.serve.settings import ServeConfig
 
 _QUEUED = 4096
+_SWITCH_S = 0.001  # the event loop waits that long for threads that compute; Python's own 5 ms add up over a request
 _GRACE_S = 10.0
 _HEALTH_S = 2.0  # a dead replica is missed, and another one started, after that long
 
@@ -27,6 +29,7 @@ class Service:
     async def __init__(self, values: dict[str, Any]) -> None:  # type: ignore[misc]  # Serve awaits it
         """`values`: a `ServeConfig`; the default model is in memory when this returns."""
         logging.getLogger("kogner_ray.serve").setLevel(logging.INFO)
+        sys.setswitchinterval(_SWITCH_S)
         self._config = make_config(ServeConfig, values)
         self._models = Models(self._config, serve.multiplexed(max_num_models_per_replica=self._config.models_in_memory))
         await self._models.get(None)
