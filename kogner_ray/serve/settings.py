@@ -10,8 +10,14 @@ from kogner_ray.config import Config
 from kogner_ray.student.dense import Precision
 
 DEFAULT_MODEL = "runs/embedded/checkpoint"
-FAST_INGRESS = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
-"""Environment of Ray's fast ingress; Ray reads it when it is imported. It binds 0.0.0.0 unless a host is given."""
+FAST_INGRESS = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "kogner_ray.serve.headers:middlewares",
+}
+"""Environment of Ray's fast ingress, with headers that it can read; Ray reads it when it is imported.
+
+It binds 0.0.0.0 unless a host is given."""
 
 
 class ServeConfig(Config):
