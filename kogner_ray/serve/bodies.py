@@ -20,7 +20,7 @@ _EXAMPLE: dict[str, Any] = {
     "threshold": 0.5,
 }
 
-_MODEL = {
+_MODEL: dict[str, Any] = {
     "name": "default",
     "default": True,
     "types": {"Chemical": "chemical", "Disease": "disease"},

@@ -275,8 +275,8 @@ def test_headers_ids_and_logs(replica: Replica, caplog: pytest.LogCaptureFixture
     assert odd.headers["x-request-id"] != "no such\tid"
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
-    lines = [json.loads(record.message) for record in caplog.records if record.name == "kogner_ray.serve"]
-    assert lines[0] | {"ms": 0} == {
+    lines = {line["request_id"]: line for line in map(json.loads, caplog.messages)}
+    assert lines["mine-1"] | {"ms": 0} == {
         "request_id": "mine-1",
         "method": "POST",
         "path": "/v1/tag",

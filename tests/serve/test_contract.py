@@ -19,13 +19,14 @@ from kogner_ray.tagger import Tagger
 EXAMPLES = 25
 
 
-def schemathesis(address: str, entity: str, *arguments: str) -> str:
+def schemathesis(address: str, entity: str, folder: Path, *arguments: str) -> str:
     """What it says of a replica, once it has found nothing."""
-    hooks = {"SCHEMATHESIS_HOOKS": "contract_hooks", ENTITY: entity}
+    modules = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    hooks = {"SCHEMATHESIS_HOOKS": "contract_hooks", "PYTHONPATH": modules, ENTITY: entity}
     settings = ["--checks", "all", "--seed", "1", "-n", str(EXAMPLES), "--generation-database", "none", "--no-color"]
     done = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json", *settings, *arguments],
-        cwd=Path(__file__).parent,
+        cwd=folder,  # it keeps what it found beside it
         env=os.environ | hooks,
         capture_output=True,
         text=True,
@@ -44,13 +45,13 @@ def entity(tiny_checkpoint: Path) -> str:
 
 @pytest.mark.parametrize("key", [None, "a-key"])
 def test_answers_are_as_documented(
-    replica: Replica, entity: str, key: str | None, monkeypatch: pytest.MonkeyPatch
+    replica: Replica, entity: str, key: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     if key is not None:
         monkeypatch.setenv(API_KEYS, key)
     client = replica(max_types=1000 if key is None else 999)
     given = [] if key is None else ["-H", f"Authorization: Bearer {key}"]
-    said = schemathesis(str(client.base_url).rstrip("/"), entity, *given)
+    said = schemathesis(str(client.base_url).rstrip("/"), entity, tmp_path, *given)
     assert "Operations:       7 selected / 7 total" in said
     assert "No issues found" in said
 

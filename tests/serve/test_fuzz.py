@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import socket
@@ -9,18 +10,23 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from conftest import Replica
+from ray._common.utils import import_attr
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 from serve_fuzz_requests import bases, mutated, send
 
+from kogner_ray.serve.settings import FAST_INGRESS
+
 PUBTATOR, BIOC_JSON, BIOC_XML = (f"application/vnd.{name}" for name in ("pubtator", "bioc+json", "bioc+xml"))
 BOMB = "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 10}">' for n in range(9))
 DIGITS = "9" * 5000
+DEEP = f'<infon key="annotated_types">{"[" * 99_999}</infon>'
 
 
 def test_mutated_requests_do_no_harm(replica: Replica) -> None:
@@ -51,10 +57,7 @@ def test_valid_requests_are_valid(replica: Replica) -> None:
         (BIOC_JSON, f'{{"documents":[{{"id":"1","passages":[{{"offset":{DIGITS},"text":"x"}}]}}]}}'),
         (BIOC_JSON, f"[1, {DIGITS}]"),
         (BIOC_JSON, "[" * 940 + "5" + "]" * 940),
-        (
-            BIOC_XML,
-            f'<collection><document><id>1</id><infon key="annotated_types">{"[" * 99_999}</infon></document></collection>',
-        ),
+        (BIOC_XML, f"<collection><document><id>1</id>{DEEP}</document></collection>"),
         (BIOC_XML, "<collection>" + "<a>" * 99_999),
         (BIOC_XML, f'<!DOCTYPE c [<!ENTITY e0 "ha">{BOMB}]><collection><document a="&e9;"/></collection>'),
         (
@@ -108,3 +111,15 @@ def test_a_caller_who_leaves_within_the_body_is_no_failure(replica: Replica, cap
 def test_nobody_is_redirected_to_another_host(replica: Replica) -> None:
     answer = httpx.get(f"{replica().base_url}/v1/models/", headers={"Host": "elsewhere"}, follow_redirects=False)
     assert answer.status_code == 404
+
+
+def test_headers_that_are_not_utf8_reach_ray_as_utf8() -> None:
+    seen: list[bytes] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend(value for _, value in scope["headers"])
+
+    scope = {"type": "http", "headers": [(b"x-request-id", b"\xff\xfe"), (b"accept", "é".encode())]}
+    (middleware,) = import_attr(FAST_INGRESS["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"])()
+    asyncio.run(middleware.cls(application)(scope, None, None))
+    assert seen == ["ÿþ".encode(), "é".encode()]
