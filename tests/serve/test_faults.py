@@ -20,7 +20,8 @@ from processes import wait_until
 from small_corpus import make_checkpoint, make_documents, make_table
 
 from kogner_ray.client import Client, Retries
-from kogner_ray.serve.settings import FAST_INGRESS, ServeConfig
+from kogner_ray.serve.ingress import FAST_INGRESS
+from kogner_ray.serve.settings import ServeConfig
 from kogner_ray.student.checkpoint import write_checkpoint
 from kogner_ray.tagger import Tagger
 from kogner_ray.tagging import TagRequest

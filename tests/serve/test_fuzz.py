@@ -21,7 +21,7 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 from serve_fuzz_requests import bases, mutated, send
 
-from kogner_ray.serve.settings import FAST_INGRESS
+from kogner_ray.serve.ingress import FAST_INGRESS
 
 PUBTATOR, BIOC_JSON, BIOC_XML = (f"application/vnd.{name}" for name in ("pubtator", "bioc+json", "bioc+xml"))
 BOMB = "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 10}">' for n in range(9))
