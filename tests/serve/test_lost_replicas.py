@@ -141,7 +141,7 @@ def free_ports(n: int) -> list[int]:
 
 @pytest.mark.slow
 def test_a_lost_node_loses_no_answer(tiny_checkpoint: Path, ray_folder: Path) -> None:
-    script = Path(__file__).with_name("lose_a_node.py")
+    script = Path(__file__).with_name("lose_a_serving_node.py")
     port, metrics, stats = free_ports(3)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | FAST_INGRESS
     environment |= {"RAY_TMPDIR": str(ray_folder), "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
