@@ -9,17 +9,17 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+from deployments import NEVER, deploy, deployed, pids
 from load import callers, places
 from processes import wait_until
 from small_corpus import make_checkpoint, make_documents, make_table
 
-from kogner_ray.client import Client, Retries
+from kogner_ray.client import Client
 from kogner_ray.serve.ingress import FAST_INGRESS
 from kogner_ray.serve.settings import ServeConfig
 from kogner_ray.student.checkpoint import write_checkpoint
@@ -27,37 +27,7 @@ from kogner_ray.tagger import Tagger
 from kogner_ray.tagging import TagRequest
 
 TEXTS = [document.text for document in make_documents(6, seed=3)]
-NEVER = Retries(most=0)
 SMALL = {"cpus": 0.25}
-
-
-@contextmanager
-def deployed(service: str, name: str, config: ServeConfig) -> Iterator[str]:
-    """The address of one more service."""
-    from ray import serve
-
-    deploy(name, config)
-    try:
-        yield f"{service}/{name}"
-    finally:
-        serve.delete(name)
-
-
-def deploy(name: str, config: ServeConfig) -> None:
-    from ray import serve
-
-    from kogner_ray.serve import app
-
-    serve.run(app(config), name=name, route_prefix=f"/{name}")
-
-
-def pids(name: str) -> list[int]:
-    """Process ids of the replicas that run."""
-    from ray.serve.context import _get_global_client
-
-    details = _get_global_client().get_serve_details()
-    found = details["applications"][name]["deployments"]["Service"]["replicas"]
-    return [replica["pid"] for replica in found if replica["state"] == "RUNNING"]
 
 
 @pytest.mark.slow

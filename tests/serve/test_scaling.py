@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from deployments import NEVER, deployed, pids
 from load import callers, places
 from processes import wait_until
 from small_corpus import make_documents
-from test_faults import NEVER, deployed, pids
 
 from kogner_ray.client import Client
 from kogner_ray.serve.settings import ServeConfig
