@@ -63,6 +63,8 @@ class Batcher:
         self._words_a_second = 1000.0
         self._since: float | None = None
         self.n_waiting = 0
+        self._ahead: dict[int, int] = {}  # words of a request -> words of others before it, when `_counted` waited
+        self._counted = 0
 
     @property
     def busy_s(self) -> float:
@@ -100,8 +102,13 @@ class Batcher:
         """
         if self.n_waiting <= self._max_queue:
             return
-        # in turn: of what waits, no more is computed before this request is done than it has itself
-        ahead = sum(min(other.n_words, n_words) for other in self._tickets)
+        if self._counted != self.n_waiting:  # of thousands of refusals a second, most come while nothing has changed
+            self._ahead.clear()
+            self._counted = self.n_waiting
+        if n_words not in self._ahead:
+            # in turn: of what waits, no more is computed before this request is done than it has itself
+            self._ahead[n_words] = sum(min(other.n_words, n_words) for other in self._tickets)
+        ahead = self._ahead[n_words]
         if ahead > self._max_queue:
             raise Problem(
                 429,

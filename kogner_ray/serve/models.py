@@ -104,7 +104,8 @@ class Models:
         """
         models = sorted(self._living.values(), key=lambda model: model.batcher.n_waiting)
         if models:
-            models[0].batcher.admit(n_bytes // _BYTES_A_WORD)
+            # rounded: few numbers, of which the batcher knows the answer already
+            models[0].batcher.admit(1 << (n_bytes // _BYTES_A_WORD).bit_length())
 
     def describe(self) -> Iterator[dict[str, Any]]:
         """As `ModelBody`."""
