@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,21 @@ class TestLimits:
         assert len(limits) == 2
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
         assert client.post("/v1/tag", json={"texts": ["x"]}).status_code == 200
+
+    def test_of_waiting_words_are_told_before_the_body_is_read(self, replica: Replica) -> None:
+        client = replica(max_queue=2000, max_batch=500)
+        large = json.dumps({"texts": ["word " * 400] * 1000})
+        head = "POST /v1/tag HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+        with ExitStack() as stack:
+            waiting, late = (
+                stack.enter_context(socket.create_connection((client.base_url.host, client.base_url.port), timeout=10))
+                for _ in range(2)
+            )
+            waiting.sendall(f"{head}{len(large)}\r\n\r\n{large}".encode())
+            while "kogner_queue_words 0.0" in client.get("/metrics").text:
+                time.sleep(0.01)
+            late.sendall(f"{head}{len(large)}\r\n\r\n".encode())  # and nothing more
+            assert late.recv(12) == b"HTTP/1.1 429"
 
     @pytest.mark.parametrize("path", ["/v1/tag", "/v1/tag/stream"])
     def test_who_has_gone_is_not_served(self, replica: Replica, path: str) -> None:
