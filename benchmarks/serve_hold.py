@@ -189,27 +189,37 @@ def _replicas(server: Server) -> list[int]:
 
 
 def _overload(arguments: argparse.Namespace, bodies: Path) -> str:
-    with ours(arguments.checkpoint, arguments.precision, cpus=os.cpu_count()) as server:
-        load, capacity = _capacity(server, bodies, arguments.seed)
-        offered = replace(load, callers=0, rate=_OVERLOAD * capacity, seconds=arguments.seconds)
-        running = _begin(offered)
-        memory = _memory(server, running)
-        met = running.result()
-        after = put(replace(load, seconds=15.0))
-    refused = sorted(met.refused_s)
-    replica = next(values for title, values in memory.items() if title.startswith(_REPLICA))
+    all_met: dict[str, Met] = {}
+    lines = []
+    for threads in (1, os.cpu_count() or 1):
+        title = f"{threads} of {os.cpu_count()} cores compute"
+        with ours(arguments.checkpoint, arguments.precision, cpus=threads) as server:
+            load, capacity = _capacity(server, bodies, arguments.seed)
+            running = _begin(replace(load, callers=0, rate=_OVERLOAD * capacity, seconds=arguments.seconds))
+            memory = _memory(server, running)
+            all_met[title] = met = running.result()
+            after = put(replace(load, seconds=15.0))
+        refused, goodput = sorted(met.refused_s), met.ok / met.seconds
+        replica = next(values for process, values in memory.items() if process.startswith(_REPLICA))
+        refusals = f"{1000 * _at(refused, 50):.0f}, {1000 * _at(refused, 99):.0f}"
+        late = statistics.median(replica[len(replica) // 2 :])
+        megabytes = f"{replica[0]:.0f}, {late:.0f}, {max(replica):.0f}"
+        rates = [f"{value:.1f}" for value in (capacity, goodput, after.ok / after.seconds)]
+        lines.append([title, *rates[:2], f"{goodput / capacity:.0%}", refusals, megabytes, rates[2]])
+    header = ("replica", "peak", "goodput", "of the peak", "refusals p50, p99 ms", "MB first, late, most", "peak after it")
     return f"""## Overload
 
-Open loop at {_OVERLOAD:g} times the closed loop's {capacity:.1f} requests/s for {arguments.seconds:g} s, one replica.
+Open loops at {_OVERLOAD:g} times the closed loop's requests/s for {arguments.seconds:g} s, on one replica. Where every core
+computes, the ingress and the load generator, which take the more the more is offered, take from what is tagged.
 
 CONDITIONS
 
-{_outcomes({"overload": met})}
+{_outcomes(all_met)}
 
-Goodput {met.ok / met.seconds:.1f} requests/s, {met.ok / met.seconds / capacity:.0%} of the peak. Refusals (429, 503)
-took {1000 * _at(refused, 50):.0f} ms (p50), {1000 * _at(refused, 99):.0f} ms (p99). Memory of the replica
-{replica[0]:.0f} MB at the beginning, {max(replica):.0f} MB at most. Right after it, closed loop:
-{after.ok / after.seconds:.1f} requests/s, {sum(after.statuses.values()) - after.ok} failed.
+Requests/s in the closed loop before (peak) and after, and those answered with 200 in between (goodput); how long
+refusals (429, 503) took; memory of the replica at the beginning, the median of the later half, and the most:
+
+{markdown_table(header, lines)}
 """
 
 
