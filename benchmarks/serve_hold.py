@@ -206,11 +206,11 @@ def _overload(arguments: argparse.Namespace, bodies: Path) -> str:
         megabytes = f"{replica[0]:.0f}, {late:.0f}, {max(replica):.0f}"
         rates = [f"{value:.1f}" for value in (capacity, goodput, after.ok / after.seconds)]
         lines.append([title, *rates[:2], f"{goodput / capacity:.0%}", refusals, megabytes, rates[2]])
-    header = ("replica", "peak", "goodput", "of the peak", "refusals p50, p99 ms", "MB first, late, most", "peak after it")
+    header = ("replica", "peak", "goodput", "of the peak", "refusals p50, p99 ms", "MB first, late, most", "after")
     return f"""## Overload
 
-Open loops at {_OVERLOAD:g} times the closed loop's requests/s for {arguments.seconds:g} s, on one replica. Where every core
-computes, the ingress and the load generator, which take the more the more is offered, take from what is tagged.
+Open loops at {_OVERLOAD:g} times the closed loop's requests/s for {arguments.seconds:g} s, on one replica. Where every
+core computes, the ingress and the load generator, which take the more the more is offered, take from what is tagged.
 
 CONDITIONS
 
