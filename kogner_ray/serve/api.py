@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi import Path as PathValue
@@ -32,6 +32,7 @@ from kogner_ray.serve.question import Question, aside, question_of, read_json, s
 from kogner_ray.serve.settings import ServeConfig
 
 PAGE = Path(__file__).with_name("page")
+T = TypeVar("T")
 
 
 def api(models: Models, config: ServeConfig) -> FastAPI:
@@ -68,22 +69,7 @@ def _tagging(app: FastAPI, models: Models, config: ServeConfig) -> None:
     )
     async def tag(request: Request) -> Response:
         """Of texts in a JSON object, or of documents in PubTator or BioC, with settings as query parameters."""
-        raw = await request.body()
-        format = formats.format_of(request.headers)
-        answer = formats.accepted(request.headers.get("accept"), format)
-        settings = settings_of(request.query_params)
-        documents = None if format is None else await asyncio.to_thread(formats.read_body, raw, format, config.max_body)
-        if documents is None:
-            body = await aside(len(raw), lambda: read_json(raw, settings))
-        else:
-            body = TagBody.model_construct(texts=[document.text for document in documents], **dict(settings))
-        question = await _asked(request, body, len(raw), models, config)
-        tagged = await _within(config, question, request)
-        if answer is not None and documents is not None:
-            written = await asyncio.to_thread(formats.written, documents, tagged, answer)
-            media_type = next(name for name, format in formats.FORMATS.items() if format == answer)
-            return Response(written, media_type=media_type)
-        return await aside(len(raw), lambda: _answer(question, tagged))
+        return await _in_time(config, _tagged(request, models, config))
 
     @app.post(
         "/v1/tag/stream",
@@ -94,14 +80,39 @@ def _tagging(app: FastAPI, models: Models, config: ServeConfig) -> None:
     )
     async def stream(request: Request) -> Response:
         """A line a text, `{"index": ..., "entities": [...]}`, in any order; the last one is `{"done": n}`."""
-        raw = await request.body()
-        if formats.format_of(request.headers) is not None:
-            raise Problem(415, f"Content-Type: expected {formats.JSON}")
-        formats.accepts(request.headers.get("accept"), openapi.NDJSON)
-        settings = settings_of(request.query_params)
+        end = time.monotonic() + config.deadline_s
+        question = await _in_time(config, _streamed(request, models, config))
+        lines = _lines(question, end, config, request.state.request_id)
+        return StreamingResponse(lines, media_type=openapi.NDJSON)
+
+
+async def _tagged(request: Request, models: Models, config: ServeConfig) -> Response:
+    raw = await request.body()
+    format = formats.format_of(request.headers)
+    answer = formats.accepted(request.headers.get("accept"), format)
+    settings = settings_of(request.query_params)
+    documents = None if format is None else await asyncio.to_thread(formats.read_body, raw, format, config.max_body)
+    if documents is None:
         body = await aside(len(raw), lambda: read_json(raw, settings))
-        question = await _asked(request, body, len(raw), models, config)
-        return StreamingResponse(_lines(question, config, request.state.request_id), media_type=openapi.NDJSON)
+    else:
+        body = TagBody.model_construct(texts=[document.text for document in documents], **dict(settings))
+    question = await _asked(request, body, len(raw), models, config)
+    tagged = await _wanted(question, request)
+    if answer is not None and documents is not None:
+        written = await asyncio.to_thread(formats.written, documents, tagged, answer)
+        media_type = next(name for name, format in formats.FORMATS.items() if format == answer)
+        return Response(written, media_type=media_type)
+    return await aside(len(raw), lambda: _answer(question, tagged))
+
+
+async def _streamed(request: Request, models: Models, config: ServeConfig) -> Question:
+    raw = await request.body()
+    if formats.format_of(request.headers) is not None:
+        raise Problem(415, f"Content-Type: expected {formats.JSON}")
+    formats.accepts(request.headers.get("accept"), openapi.NDJSON)
+    settings = settings_of(request.query_params)
+    body = await aside(len(raw), lambda: read_json(raw, settings))
+    return await _asked(request, body, len(raw), models, config)
 
 
 async def _asked(request: Request, body: TagBody, size: int, models: Models, config: ServeConfig) -> Question:
@@ -116,16 +127,24 @@ def _answer(question: Question, tagged: Tagged) -> Response:
     return JSONResponse({"model": question.model.name, "results": results})
 
 
-async def _within(config: ServeConfig, question: Question, request: Request) -> Tagged:
-    """The answer, within the deadline, and as long as somebody waits for it."""
+async def _in_time(config: ServeConfig, work: Coroutine[Any, Any, T]) -> T:
+    """What comes of it before the deadline."""
+    try:
+        return await asyncio.wait_for(work, config.deadline_s)
+    except asyncio.TimeoutError:
+        raise _late(config) from None
+
+
+async def _wanted(question: Question, request: Request) -> Tagged:
+    """What was found, as long as somebody waits for it."""
     batcher = question.model.batcher
     answer = asyncio.ensure_future(batcher.tag(question.request, question.n_words, question.n_types))
     gone = asyncio.ensure_future(_gone(request))
     try:
-        await asyncio.wait({answer, gone}, timeout=config.deadline_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
             return answer.result()
-        raise _late(config) if not gone.done() else Problem(499, "the caller has gone")
+        raise Problem(499, "the caller has gone")
     finally:
         answer.cancel()
         gone.cancel()
@@ -137,10 +156,9 @@ async def _gone(request: Request) -> None:
         pass
 
 
-async def _lines(question: Question, config: ServeConfig, request_id: str) -> AsyncIterator[bytes]:
+async def _lines(question: Question, end: float, config: ServeConfig, request_id: str) -> AsyncIterator[bytes]:
     parts = question.model.batcher.stream(question.request, question.n_words, question.n_types)
     last: dict[str, Any] = {"done": len(question.request.texts)}
-    end = time.monotonic() + config.deadline_s
     try:
         while True:
             first, tagged = await asyncio.wait_for(parts.__anext__(), end - time.monotonic())

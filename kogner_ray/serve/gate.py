@@ -82,7 +82,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        path, headers = scope["path"].removeprefix(scope.get("root_path", "")), Headers(scope=scope)
         asked_id = headers.get("x-request-id", "")
         request_id = asked_id if _ID.fullmatch(asked_id) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
@@ -99,7 +99,7 @@ class Gate:
             await send(message)
 
         try:
-            self._check(scope["path"], headers)
+            self._check(path, headers)
             await self._app(scope, _bounded(receive, self._max_body), answer)
         except Problem as problem:
             REFUSED.labels(problem.limit or str(problem.status)).inc()
@@ -113,8 +113,8 @@ class Gate:
             await told.response(request_id)(scope, receive, answer)
         finally:
             seconds = time.perf_counter() - started
-            REQUEST_SECONDS.labels(_known(scope["path"]), str(status)).observe(seconds)
-            _log(scope, request_id, status, seconds)
+            REQUEST_SECONDS.labels(_known(path), str(status)).observe(seconds)
+            _log(scope, path, request_id, status, seconds)
 
     def _check(self, path: str, headers: Headers) -> None:
         if self._keys and path not in _OPEN and not path.startswith("/page/"):
@@ -152,12 +152,12 @@ def _known(path: str) -> str:
     return path if path in _OPEN | _TAGGING | {"/v1/models"} else "other"
 
 
-def _log(scope: Scope, request_id: str, status: int, seconds: float) -> None:
+def _log(scope: Scope, path: str, request_id: str, status: int, seconds: float) -> None:
     """One JSON object a request, with texts of the user only where these were put beside it."""
     said = {
         "request_id": request_id,
         "method": scope["method"],
-        "path": _known(scope["path"]),
+        "path": _known(path),
         "status": status,
         "ms": round(1000 * seconds, 1),
     }

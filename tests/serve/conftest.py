@@ -21,10 +21,12 @@ Replica = Callable[..., httpx.Client]
 
 
 @contextmanager
-def running(config: ServeConfig, models: Models | None = None) -> Iterator[str]:
+def running(config: ServeConfig, models: Models | None = None, *, root_path: str = "") -> Iterator[str]:
     """A replica on a socket of its own, without Ray; yields its address."""
     models = models or Models(config)
-    server = uvicorn.Server(uvicorn.Config(api(models, config), host="127.0.0.1", port=0, log_level="warning"))
+    application = api(models, config)
+    settings = uvicorn.Config(application, host="127.0.0.1", port=0, log_level="warning", root_path=root_path)
+    server = uvicorn.Server(settings)
 
     async def serve() -> None:
         await models.get(None)

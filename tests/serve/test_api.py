@@ -236,6 +236,13 @@ class TestLimits:
             assert late.recv(12) == b"HTTP/1.1 429"
 
     @pytest.mark.parametrize("path", ["/v1/tag", "/v1/tag/stream"])
+    def test_of_time_hold_of_a_body_that_does_not_come(self, replica: Replica, path: str) -> None:
+        client = replica(max_queue=2000, deadline_s=0.5, max_batch=500)
+        with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as slow:
+            slow.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode())
+            assert slow.recv(12) == b"HTTP/1.1 503"
+
+    @pytest.mark.parametrize("path", ["/v1/tag", "/v1/tag/stream"])
     def test_who_has_gone_is_not_served(self, replica: Replica, path: str) -> None:
         client = replica(max_batch=500)
         body = json.dumps({"texts": ["word " * 400] * 500}).encode()
@@ -280,6 +287,14 @@ def test_api_keys(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
         assert client.post("/v1/tag", json={"texts": []}, headers=headers).status_code == status
     assert client.get("/healthz").status_code == 200
     assert client.get("/v1/models").status_code == 401
+
+
+def test_under_a_path_of_others(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(API_KEYS, "first-key")
+    with running(ServeConfig(model=str(tiny_checkpoint)), root_path="/ner") as address:
+        assert httpx.get(f"{address}/healthz").text == "ok"
+        assert httpx.post(f"{address}/v1/tag", json={"texts": []}).status_code == 401
+        assert 'path="/healthz"' in httpx.get(f"{address}/metrics").text
 
 
 def test_headers_ids_and_logs(replica: Replica, caplog: pytest.LogCaptureFixture) -> None:
