@@ -14,6 +14,9 @@ import pyarrow as pa
 
 from kogner_ray.errors import DataError
 
+UNKNOWN = "?"
+"""Type of a stretch of which nobody knows what it is: training counts nothing that overlaps it as a negative."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entity:
@@ -22,7 +25,7 @@ class Entity:
     Attributes:
         start: first character, 0-based.
         end: one past the last character; `start < end`.
-        type: entity type as the corpus names it.
+        type: entity type as the corpus names it, or `UNKNOWN`.
         concepts: ids of the concept it denotes (several when the mention is composite); empty when unlinked.
         fragments: `(start, end)` of each piece when the mention is discontinuous, else empty.
         id: the annotation's own id in its file, or "".

@@ -3,6 +3,7 @@
 config.yaml      what was asked for
 teacher/         the KG as tables, the teacher's runs, the entity table H
 student/         the training run: start/, checkpoint_*/, best/, metrics.jsonl, loss.png, f1.png
+silver/          with distant supervision, its stage: see `kogner_ray.train.silver`
 no_kg/           the same student trained without the KG, when a comparison was asked for
 checkpoint/      the finished student: what `Tagger.load` takes
 report.json      scores, census of annotations, coverage by the KG, provenance
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,25 +24,24 @@ from pydantic import Field
 
 from kogner_ray.config import Config
 from kogner_ray.data.corpora import plain_errors
-from kogner_ray.data.spans import Document, from_table, to_table
+from kogner_ray.data.spans import UNKNOWN, Document, from_table
 from kogner_ray.data.splits import find_leaks
 from kogner_ray.errors import ConfigError, DataError
 from kogner_ray.evaluate import EvaluateSettings, Evaluation, evaluate
 from kogner_ray.kg.coverage import CoverageReport, coverage
 from kogner_ray.kg.embeddings import EntityTable
 from kogner_ray.kg.linking import Linker
-from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from kogner_ray.student.checkpoint import Checkpoint, write_checkpoint
 from kogner_ray.student.model import StudentConfig
 from kogner_ray.tagger import Tagger
-from kogner_ray.train.feed import feed
-from kogner_ray.train.figures import draw_curves
+from kogner_ray.train.course import Course
 from kogner_ray.train.provenance import provenance
 from kogner_ray.train.run_folder import claim, write_text
-from kogner_ray.train.session import Workers, fit
+from kogner_ray.train.session import Workers
 from kogner_ray.train.settings import LossConfig, TrainConfig
+from kogner_ray.train.silver import SilverReport, SilverStage, silver_student
 from kogner_ray.train.sources import CorpusConfig, KgConfig, entity_table, read_splits, split_files
-from kogner_ray.train.start import Start, find_start, starting_point
-from kogner_ray.train.student import student_loop
+from kogner_ray.train.start import find_start
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,7 +60,9 @@ class DistillConfig(Config):
         kg_head_width: inner width of g.
         loss: weights of L_lang and L_dist.
         train: epochs, rates, precision, seed.
-        compare: also train the same student without the KG and set its scores beside.
+        silver: distant supervision before the labels; without labels (no training files, and `corpus.types` named) its
+            student is the result. None trains on labels alone.
+        compare: also train the same student without the KG, for as many steps in all, and set its scores beside.
         bootstrap: resamples for the confidence interval of test F1; 0 leaves it out.
         num_workers: Ray Train workers; 0 trains in this process.
         cpus_per_worker: logical CPUs of each.
@@ -76,6 +79,7 @@ class DistillConfig(Config):
     kg_head_width: int = Field(768, gt=0)
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+    silver: SilverStage | None = None
     compare: bool = False
     bootstrap: int = Field(1000, ge=0)
     num_workers: int = Field(0, ge=0)
@@ -92,7 +96,7 @@ class DistillReport:
         checkpoint: folder of the finished student.
         test: its scores on the test split, or None without one.
         baseline: scores of the same student without the KG, or None.
-        census: what became of the training annotations.
+        census: what became of the training annotations; without labels, of the silver ones.
         coverage: share of training mentions linked to the KG, or None without one.
     """
 
@@ -105,7 +109,7 @@ class DistillReport:
 
 @dataclass(frozen=True)
 class _Corpus:
-    train: ray.data.Dataset
+    train: ray.data.Dataset | None
     splits: dict[str, list[Document]]
     types: dict[str, str]
     leaks: list[str]
@@ -116,14 +120,15 @@ def distill(config: DistillConfig) -> DistillReport:
 
     Raises:
         ConfigError: the run folder was made with other settings, the corpus names no files or has no annotation, the
-            encoder cannot take `student.max_tokens`, or `student` contradicts the checkpoint to start from.
+            encoder cannot take `student.max_tokens`, `student` contradicts the checkpoint to start from, or there is
+            nothing to train on.
         DataError: a corpus or KG file is malformed, the training split is empty, or splits share text.
         EncoderNotFound: an encoder that is not here.
         CheckpointError: the run folder cannot be written, or there is no whole checkpoint to start from.
     """
     begin = find_start(config.student, config.start_from)  # now, rather than after hours of teaching
     config = config.model_copy(update={"student": begin.config})
-    corpus = _read_corpus(config.corpus)
+    corpus = _read_corpus(config)
     if config.corpus.types is None:
         corpus = replace(corpus, types=begin.label_texts(corpus.types))
     claim(config.output, config)
@@ -131,16 +136,29 @@ def distill(config: DistillConfig) -> DistillReport:
         config.kg, folder=config.output / "teacher", num_workers=config.num_workers, seed=config.train.seed
     )
     coverage_report = None
-    if table is not None:
+    if table is not None and corpus.splits["train"]:
         linker = Linker.from_table(table.entities, config.kg.linker)
         coverage_report = coverage(corpus.splits["train"], linker)
         if not coverage_report.total.linked:
             _LOG.warning("no mention of the corpus links to the KG: training goes on with L_lang alone")
+    course = _course(config, corpus, table)
+    silver = None
+    if config.silver is not None:
+        silver = silver_student(config.silver, begin, course, config.train, config.output / "silver")
     baseline = None
-    if config.compare:
-        baseline = _train(config, begin, corpus, None, config.output / "no_kg")[1]
-    finished, test, census = _train(config, begin, corpus, table, config.output / "student")
-    origin = provenance(config, corpus=split_files(config.corpus), table=table) | {"leaks": corpus.leaks}
+    if config.compare and corpus.train is not None:
+        plain, train = _course(config, corpus, None), _at_equal_steps(config, corpus, silver)
+        baseline = _test(plain.train(begin, corpus.train, train, config.output / "no_kg")[0], corpus, config)
+    if silver is not None:
+        begin = replace(begin, checkpoint=silver.student, same_teacher=True)
+    if corpus.train is not None:
+        finished, census = course.train(begin, corpus.train, config.train, config.output / "student")
+    else:
+        assert silver is not None
+        finished, census = silver.student, silver.census
+    test = _test(finished, corpus, config)
+    files = split_files(config.corpus, need_train=config.silver is None)
+    origin = provenance(config, corpus=files, table=table) | {"leaks": corpus.leaks}
     if begin.origin is not None:
         origin["started_from"] = dict(begin.origin)
     origin["test"] = None if test is None else test.as_dict()
@@ -150,66 +168,72 @@ def distill(config: DistillConfig) -> DistillReport:
     return report
 
 
+def _course(config: DistillConfig, corpus: _Corpus, table: EntityTable | None) -> Course:
+    return Course(
+        types=corpus.types,
+        dev=corpus.splits.get("dev", []),
+        table=table,
+        linker=config.kg.linker,
+        modalities=config.modalities,
+        kg_head_width=config.kg_head_width,
+        loss=config.loss,
+        workers=Workers(config.num_workers, config.cpus_per_worker, config.use_gpu, config.max_failures),
+        seed=config.train.seed,
+    )
+
+
+def _at_equal_steps(config: DistillConfig, corpus: _Corpus, silver: SilverReport | None) -> TrainConfig:
+    """Settings under which labels alone are trained on for as many steps as silver documents and labels together."""
+    if config.silver is None or silver is None:
+        return config.train
+    more = math.ceil(config.silver.passes * silver.n_documents / len(corpus.splits["train"]))
+    # as often evaluated as it would be, for each evaluation is another chance to be the best
+    every = config.train.evaluate_every + math.ceil(more * config.train.evaluate_every / config.train.epochs)
+    return config.train.model_copy(update={"epochs": config.train.epochs + more, "evaluate_every": every})
+
+
 @plain_errors()
-def _read_corpus(config: CorpusConfig) -> _Corpus:
-    datasets = read_splits(config)
+def _read_corpus(config: DistillConfig) -> _Corpus:
+    datasets = read_splits(config.corpus, need_train=config.silver is None)
     splits = {split: _documents(dataset) for split, dataset in datasets.items()}
-    leaks = find_leaks(splits, strict=config.strict_splits)
+    leaks = find_leaks(splits, strict=config.corpus.strict_splits)
     for leak in leaks.leaks:
         _LOG.warning("%s", leak)
-    if not splits["train"]:
+    if "train" in splits and not splits["train"]:
         raise DataError("the training split holds no document")
-    types = _types(splits["train"], config.types)
+    if "train" not in splits and not config.corpus.types:
+        raise ConfigError("corpus.types: expected the types to train, for there are no labels to take them from")
+    types = _types(splits.setdefault("train", []), config.corpus.types)
     for split in ("dev", "test"):
         if split in splits and not _mentions(splits[split]) & types.keys():
             _LOG.warning("the %s split has no mention of %s: it is not evaluated", split, ", ".join(types))
             del splits[split]
-    return _Corpus(datasets["train"], splits, types, [str(leak) for leak in leaks.leaks])
+    return _Corpus(datasets.get("train"), splits, types, [str(leak) for leak in leaks.leaks])
 
 
 def _types(documents: Sequence[Document], wanted: Mapping[str, str] | None) -> dict[str, str]:
     """Types to train with their label texts."""
     found = _mentions(documents)
     types = {name: name for name in sorted(found)} if wanted is None else dict(wanted)
-    if not types.keys() & found:
+    if documents and not types.keys() & found:
         expected = "an annotation" if wanted is None else f"a mention of {', '.join(types) or 'any type'}"
         raise ConfigError(f"corpus: expected {expected} in the training split, found {sorted(found) or 'none'}")
-    for name in sorted(types.keys() - found):
+    for name in sorted(types.keys() - found) if documents else ():
         _LOG.warning("the training split has no mention of %s", name)
     return types
 
 
 def _mentions(documents: Sequence[Document]) -> set[str]:
-    return {entity.type for document in documents for entity in document.entities}
+    return {entity.type for document in documents for entity in document.entities} - {UNKNOWN}
 
 
-def _train(
-    config: DistillConfig, begin: Start, corpus: _Corpus, table: EntityTable | None, folder: Path
-) -> tuple[Checkpoint, Evaluation | None, Mapping[str, int]]:
-    start = folder / "start"
-    if not (start / "student.json").is_file():
-        untrained = starting_point(
-            begin,
-            corpus.types,
-            table,
-            modalities=config.modalities,
-            kg_head_width=config.kg_head_width,
-            seed=config.train.seed,
-        )
-        write_checkpoint(untrained, start)
-    examples, census = feed(corpus.train, start=start, linker=config.kg.linker)
-    job = {"start": str(start.absolute()), "train": config.train.model_dump(), "loss": config.loss.model_dump()}
-    dev = ray.data.from_arrow(to_table(corpus.splits.get("dev", [])))
-    workers = Workers(config.num_workers, config.cpus_per_worker, config.use_gpu, config.max_failures)
-    fit(student_loop, job, folder=folder, workers=workers, datasets={"train": examples, "dev": dev})
-    draw_curves(folder / "metrics.jsonl", folder)
-    best = read_checkpoint(folder / "best")
+def _test(student: Checkpoint, corpus: _Corpus, config: DistillConfig) -> Evaluation | None:
     if "test" not in corpus.splits:
-        return best, None, census
+        return None
     settings = EvaluateSettings(
         threshold=config.train.threshold, nested=config.train.nested, bootstrap=config.bootstrap, seed=config.train.seed
     )
-    return best, evaluate(Tagger(best), corpus.splits["test"], settings), census
+    return evaluate(Tagger(student), corpus.splits["test"], settings)
 
 
 def _documents(dataset: ray.data.Dataset) -> list[Document]:

@@ -18,9 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kogner_ray.data.spans import Document, Entity
+from kogner_ray.data.spans import UNKNOWN, Document, Entity
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.windows import TokenisedText, Window, Windower
+
+UNKNOWN_TYPE = -1
+"""Type index of a span of which nobody knows what it is."""
 
 _INTS = pa.list_(pa.int32())
 EXAMPLE_SCHEMA = pa.schema(
@@ -44,7 +47,7 @@ class Example:
     Attributes:
         document: id of the document it comes from.
         window: encoder input.
-        spans: (n, 3) first word, last word, type index.
+        spans: (n, 3) first word, last word, type index or `UNKNOWN_TYPE`.
         annotated: type indices that were annotated here; all others are unknown, not negative.
         links: (m, 3) first word, last word, row of the entity table.
     """
@@ -64,7 +67,7 @@ class ExampleMaker:
     ) -> None:
         """`types`: types to train, position = type index; `max_width`: K; `linker`: None trains without a KG."""
         self._windower = windower
-        self._types = {name: index for index, name in enumerate(types)}
+        self._types = {name: index for index, name in enumerate(types)} | {UNKNOWN: UNKNOWN_TYPE}
         self._max_width = max_width
         self._linker = linker
 
@@ -74,8 +77,9 @@ class ExampleMaker:
         Returns:
             The examples, and what became of the annotations. Each is one of `kept`, `misaligned` (a boundary within a
             word: trained on the whole words), `wide` (more than K words), `cut` (overlapping mentions wider than a
-            window), `blank` (no word in it), `discontinuous`, `other_type` (a type not trained here); only the first
-            two are trained on. Those of them that are drawn to the KG are counted once more as `linked`.
+            window), `blank` (no word in it), `discontinuous`, `other_type` (a type not trained here), `unknown` (of
+            type `UNKNOWN`: nothing that overlaps it is a negative); only the first two are trained on. Those of them
+            that are drawn to the KG are counted once more as `linked`.
         """
         census: Counter[str] = Counter()
         examples: list[Example] = []
@@ -96,7 +100,7 @@ class ExampleMaker:
             if span is None:
                 continue
             spans.append((*span, self._types[entity.type]))
-            if link is not None and link.exact:
+            if link is not None and link.exact and entity.type != UNKNOWN:
                 census["linked"] += 1
                 linked.append((*span, link.row))
         annotated = self._annotated(document)
@@ -115,6 +119,8 @@ class ExampleMaker:
         last = int(np.searchsorted(starts, entity.end, side="left")) - 1
         if last < first:
             return "blank", None
+        if entity.type == UNKNOWN:
+            return "unknown", (first, last)
         if last - first + 1 > self._max_width:
             return "wide", None
         exact = starts[first] == entity.start and ends[last] == entity.end
@@ -122,8 +128,8 @@ class ExampleMaker:
 
     def _annotated(self, document: Document) -> npt.NDArray[np.int32]:
         if document.annotated_types is None:
-            return np.arange(len(self._types), dtype=np.int32)
-        indices = [self._types[name] for name in document.annotated_types if name in self._types]
+            return np.arange(len(self._types) - 1, dtype=np.int32)
+        indices = [self._types[name] for name in document.annotated_types if name in self._types and name != UNKNOWN]
         return np.asarray(sorted(indices), dtype=np.int32)
 
     def _cuts(self, text: TokenisedText, spans: set[tuple[int, int]]) -> Iterable[tuple[int, int]]:

@@ -81,8 +81,8 @@ class KgConfig(Config):
     n_parts: int = 0
 
 
-def read_splits(config: CorpusConfig) -> dict[str, ray.data.Dataset]:
-    """Documents of each split, as rows of `kogner_ray.data.spans.SCHEMA`.
+def read_splits(config: CorpusConfig, *, need_train: bool = True) -> dict[str, ray.data.Dataset]:
+    """Documents of each split, as rows of `kogner_ray.data.spans.SCHEMA`; those of train only if there are files.
 
     Raises:
         ConfigError: no training files are named, a file does not exist, or the catalog has no such corpus.
@@ -95,15 +95,15 @@ def read_splits(config: CorpusConfig) -> dict[str, ray.data.Dataset]:
         tables = {split: to_table(catalog.read_split(config.name, split)) for split in splits}
         datasets = {split: ray.data.from_arrow(table) for split, table in tables.items()}
     else:
-        paths = split_files(config)
+        paths = split_files(config, need_train=need_train)
         datasets = {split: read_corpus(files, config.format) for split, files in paths.items() if files}
-    if config.limit is not None:
+    if config.limit is not None and "train" in datasets:
         # It is read more than once, and each reading could draw the line elsewhere.
         datasets["train"] = datasets["train"].limit(config.limit).materialize()
     return datasets
 
 
-def split_files(config: CorpusConfig) -> dict[str, list[Path | Source]]:
+def split_files(config: CorpusConfig, *, need_train: bool = True) -> dict[str, list[Path | Source]]:
     """Files of each split.
 
     Raises:
@@ -113,7 +113,7 @@ def split_files(config: CorpusConfig) -> dict[str, list[Path | Source]]:
         return {split: [path] for split, path in corpus_files().items()}
     if config.name is not None:
         return {split: [path] for split, path in catalog.corpus_files(config.name).items() if split in SPLITS}
-    if not config.train:
+    if need_train and not config.train:
         raise ConfigError("corpus: name a corpus (corpus.name) or its training files (corpus.train)")
     try:
         return {split: corpus_paths(getattr(config, split)) for split in SPLITS}

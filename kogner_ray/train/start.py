@@ -28,11 +28,13 @@ class Start:
     Attributes:
         config: of the student, whole.
         checkpoint: that it goes on from, or None when only its encoders are pretrained.
+        same_teacher: whether the KG head of `checkpoint` was drawn to the very entity table of this run, and stays.
         origin: for the provenance: name and sha256 of the weights of `checkpoint`.
     """
 
     config: StudentConfig
     checkpoint: Checkpoint | None = None
+    same_teacher: bool = False
     origin: Mapping[str, Any] | None = None
 
     def label_texts(self, types: Mapping[str, str]) -> dict[str, str]:
@@ -62,7 +64,7 @@ def find_start(settings: StudentConfig, name: str | None) -> Start:
     config = _reconciled(settings, checkpoint.student, name)
     Windower(checkpoint.tokenizer, max_tokens=config.max_tokens)
     weights = next(path for path in map(folder.joinpath, _WEIGHTS) if path.is_file())
-    return Start(config, checkpoint, {"checkpoint": name, "sha256": file_sha256(weights)})
+    return Start(config, checkpoint, origin={"checkpoint": name, "sha256": file_sha256(weights)})
 
 
 def starting_point(
@@ -74,7 +76,7 @@ def starting_point(
     kg_head_width: int,
     seed: int,
 ) -> Checkpoint:
-    """The checkpoint before the first step, with a new KG head: every teacher has a space of its own.
+    """The checkpoint before the first step, with a new KG head unless the teacher is the same one.
 
     Raises:
         ConfigError: the encoder cannot take `max_tokens`, or `table` has none of `modalities`.
@@ -90,6 +92,8 @@ def starting_point(
             raise ConfigError(f"modalities: expected some of {list(table.matrices)}, got {list(modalities)}")
         width = table.stacked(held).shape[1]
         kg_head = KGHead(width=student.width, target_width=width, hidden_width=kg_head_width)
+        if start.same_teacher and start.checkpoint is not None and start.checkpoint.kg_head is not None:
+            kg_head.load_state_dict(start.checkpoint.kg_head.state_dict())
     return Checkpoint(
         student=student,
         tokenizer=tokenizer,

@@ -1,0 +1,107 @@
+"""Names judged by students that never saw them marked: cross-fitting.
+
+The raw corpus is dealt into folds. A student trained on the others tags each, and the mean probability that it gives to
+the occurrences of a name says whether that name stands where mentions of its type stand.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from zlib import crc32
+
+from kogner_ray.data.spans import UNKNOWN, Document, Entity
+from kogner_ray.silver.annotate import DOUBTED, NAME
+
+
+class Scored(Protocol):
+    """A span with a probability, such as a tagged entity."""
+
+    start: int
+    end: int
+    type: str
+    score: float
+
+
+def fold_of(text: str, folds: int) -> int:
+    """The fold that a text belongs to, the same wherever it is asked for."""
+    return crc32(text.encode("utf-8", "surrogatepass")) % folds
+
+
+@dataclass
+class NameScores:
+    """Sums of probabilities by type and name; those of parts add up.
+
+    Attributes:
+        sums: (type, name) -> sum of the probabilities of its occurrences.
+        counts: (type, name) -> its occurrences.
+    """
+
+    sums: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+    counts: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, document: Document, found: Iterable[Scored]) -> None:
+        """Count the candidates of `document` with what a student found in its text; not found is 0."""
+        scores = {(span.start, span.end, span.type): span.score for span in found}
+        for entity in document.entities:
+            key = (entity.type, entity.attributes[NAME])
+            self.sums[key] += scores.get((entity.start, entity.end, entity.type), 0.0)
+            self.counts[key] += 1
+
+    def rows(self) -> list[dict[str, str | float | int]]:
+        """One row a name: type, name, sum, count."""
+        return [
+            {"type": type_, "name": name, "sum": self.sums[type_, name], "count": count}
+            for (type_, name), count in self.counts.items()
+        ]
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, str | float | int]]) -> NameScores:
+        """The scores that `rows` add up to."""
+        scores = cls()
+        for row in rows:
+            key = (str(row["type"]), str(row["name"]))
+            scores.sums[key] += float(row["sum"])
+            scores.counts[key] += int(row["count"])
+        return scores
+
+    def mean(self, entity: Entity) -> float:
+        """Mean probability of the name of a candidate; 1 of one that was never scored."""
+        key = (entity.type, entity.attributes[NAME])
+        return self.sums[key] / self.counts[key] if key in self.counts else 1.0
+
+
+def judged(document: Document, scores: NameScores, *, least: float, sure: float) -> Document:
+    """`document` with the candidates that students believe, too.
+
+    Args:
+        document: with candidates as entities.
+        scores: of their names.
+        least: a name with a lower mean is no mention.
+        sure: a doubted name with at least this mean is one; with less, it is `UNKNOWN`.
+    """
+    return document.with_entities(_judged(document.entities, scores, least, sure))
+
+
+def _judged(entities: Sequence[Entity], scores: NameScores, least: float, sure: float) -> Iterator[Entity]:
+    for entity in entities:
+        mean = scores.mean(entity)
+        if mean >= least:
+            unsure = DOUBTED in entity.attributes and mean < sure
+            yield Entity(entity.start, entity.end, UNKNOWN if unsure else entity.type)
+
+
+def self_labelled(document: Document, found: Iterable[Scored], *, least: float, sure: float) -> Document:
+    """`document` with what a student found in it: mentions from `sure` on, `UNKNOWN` stretches from `least` on.
+
+    `found` may overlap; of overlapping spans only the most probable one is taken, if it is a mention.
+    """
+    taken: list[Entity] = []
+    for span in sorted(found, key=lambda span: (-span.score, span.start, span.end)):
+        if span.score < least:
+            break
+        if all(span.end <= other.start or other.end <= span.start for other in taken):
+            taken.append(Entity(span.start, span.end, span.type if span.score >= sure else UNKNOWN))
+    return document.with_entities(sorted(taken, key=lambda entity: entity.start))

@@ -1,0 +1,328 @@
+"""Distant supervision on Ray: raw text and the names of a KG -> a student that has seen no label.
+
+candidates/   the raw documents with every KG name in them; Parquet
+evidence.json what the raw corpus says of the names
+fold-0/ ...   students that each leave one fold out
+scores.json   names as the students judge them
+silver/       documents to train on, with a copy whose mentions are exchanged for other names
+student/      the student trained on them
+round-1/ ...  documents as the student before labels them (silver/), and the student trained on these (student/)
+
+Each is written whole or not at all, and none is made again. Every step over documents is a Ray Data pipeline whose
+actors share one index of the names; corpora may be larger than memory.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import ray.data
+from pydantic import Field
+
+from kogner_ray.config import Config
+from kogner_ray.data.corpora import plain_errors, read_corpus
+from kogner_ray.data.spans import Document, from_table, to_table
+from kogner_ray.errors import ConfigError, DataError
+from kogner_ray.kg.tables import read_columns
+from kogner_ray.silver.annotate import Annotator, NamesConfig, believed
+from kogner_ray.silver.evidence import Evidence, gather
+from kogner_ray.silver.exchange import exchanged
+from kogner_ray.silver.names import NameFinder
+from kogner_ray.silver.scores import NameScores, fold_of, judged, self_labelled
+from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
+from kogner_ray.tagger import Tagger
+from kogner_ray.train.course import Course
+from kogner_ray.train.run_folder import write_text
+from kogner_ray.train.settings import TrainConfig
+from kogner_ray.train.start import Start
+
+_DOCUMENTS_A_BATCH = 1024
+_NAME_COLUMNS = ["name", "type", "synonyms"]
+Step = Callable[[pa.Table], pa.Table]
+
+
+class SilverStage(Config):
+    """Distant supervision before, or instead of, labels.
+
+    Attributes:
+        raw: files, folders or globs of raw text in any corpus format; their annotations are not looked at.
+        format: of the files; None guesses it from each.
+        names: nodes.parquet, or a folder with one, whose names are looked for; None takes the entity table's.
+        filter: which names the raw text lets one believe.
+        folds: parts that the raw corpus is dealt into for students to judge names that they never saw marked; 0 leaves
+            the names as `filter` judges them.
+        fold_epochs: passes of each of these students over the parts that are not its own.
+        min_score: mean probability under which a name is no mention.
+        sure_score: mean probability from which a name that `filter` doubts is one; between the two it is `UNKNOWN`.
+        exchange: share of mentions exchanged for other names of their type in a copy of each document; 0 makes no copy.
+        epochs: passes over the silver documents and their copies.
+        rounds: times that the student labels the raw text itself and is trained on what it found.
+        round_min_score: probability from which what a student finds in a round is `UNKNOWN`.
+        round_sure_score: probability from which it is a mention.
+        limit: use only the first so many raw documents.
+    """
+
+    raw: tuple[str, ...] = ()
+    format: str | None = None
+    names: Path | None = None
+    filter: NamesConfig = NamesConfig()
+    folds: int = Field(2, ge=0)
+    fold_epochs: int = Field(1, gt=0)
+    min_score: float = Field(0.03, ge=0, lt=1)
+    sure_score: float = Field(0.3, ge=0, le=1)
+    exchange: float = Field(0.7, ge=0, le=1)
+    epochs: int = Field(2, gt=0)
+    rounds: int = Field(1, ge=0)
+    round_min_score: float = Field(0.1, gt=0, lt=1)
+    round_sure_score: float = Field(0.5, gt=0, lt=1)
+    limit: int | None = Field(None, gt=0)
+
+    @property
+    def passes(self) -> int:
+        """Times that the whole stage trains on as many examples as the raw corpus has."""
+        judging = (self.folds - 1) * self.fold_epochs if self.folds > 1 else 0
+        return judging + (2 if self.exchange else 1) * self.epochs * (1 + self.rounds)
+
+
+@dataclass(frozen=True)
+class SilverReport:
+    """What the stage gave.
+
+    Attributes:
+        student: the last checkpoint.
+        n_documents: raw documents.
+        census: what became of the silver annotations of the last training.
+    """
+
+    student: Checkpoint
+    n_documents: int
+    census: Mapping[str, int]
+
+
+@plain_errors()
+def silver_student(stage: SilverStage, begin: Start, course: Course, train: TrainConfig, folder: Path) -> SilverReport:
+    """Train a student on raw text alone, going on with what `folder` holds.
+
+    Args:
+        stage: the settings.
+        begin: what students start from.
+        course: what trainings share.
+        train: rates and batch size; the epochs are the stage's.
+        folder: of the stage.
+
+    Raises:
+        ConfigError: no raw text, or names, is given, or the KG has no type like one that is wanted.
+        DataError: a file is malformed, the raw corpus is empty or holds no name of the KG.
+    """
+    types = tuple(course.types)
+    finder = NameFinder(_names(stage, course), types, linker=course.linker, max_width=stage.filter.max_width)
+    shared = ray.put(finder)
+    evidence = _evidence(stage, shared, folder)
+    candidates = _made(_raw(stage), folder / "candidates", partial(_Annotating, shared, evidence, stage.filter))
+    n_documents = candidates.count()
+    if not n_documents:
+        raise DataError("silver.raw: the raw corpus holds no document")
+    scores = _judged_by_students(stage, begin, course, train, candidates, folder)
+    if scores is not None and not scores.counts:
+        raise DataError(f"silver.raw: the raw corpus holds no name of the KG for {', '.join(types)}")
+    pools = {type_: [name for name in finder.names_of(type_) if "," not in name] for type_ in types}
+    pool = ray.put(pools)
+    judging = partial(_Judging, scores, stage, pool, train.seed)
+    silver = _made(candidates, folder / "silver", judging)
+    student, census = course.train(begin, silver, _epochs(train, stage.epochs), folder / "student")
+    for number in range(1, stage.rounds + 1):
+        before = Start(begin.config, student, same_teacher=True)
+        labelling = partial(_SelfLabelling, _best(folder, number - 1), stage, pool, train.seed + number)
+        silver = _made(candidates, folder / f"round-{number}" / "silver", labelling)
+        student, census = course.train(
+            before, silver, _epochs(train, stage.epochs), folder / f"round-{number}" / "student"
+        )
+    return SilverReport(student, n_documents, census)
+
+
+def _names(stage: SilverStage, course: Course) -> pa.Table:
+    if stage.names is not None:
+        path = stage.names / "nodes.parquet" if stage.names.is_dir() else stage.names
+        return read_columns(path, _NAME_COLUMNS)
+    if course.table is None:
+        raise ConfigError("silver.names: expected nodes.parquet of a KG, for there is no kg whose names could be used")
+    return course.table.entities
+
+
+def _raw(stage: SilverStage) -> ray.data.Dataset:
+    if not stage.raw:
+        raise ConfigError("silver.raw: expected files or folders of raw text")
+    try:
+        documents = read_corpus(stage.raw, stage.format)
+    except DataError as error:
+        raise ConfigError(f"silver.raw: {error}") from error
+    return documents if stage.limit is None else documents.limit(stage.limit).materialize()
+
+
+def _evidence(stage: SilverStage, finder: ray.ObjectRef, folder: Path) -> Evidence:
+    path = folder / "evidence.json"
+    if not path.is_file():
+        parts = _mapped(_raw(stage), partial(_Gathering, finder))
+        total = sum((Evidence.of(json.loads(row["part"])) for row in parts.iter_rows()), Evidence())
+        write_text(json.dumps(total.as_dict()), path)
+    return Evidence.of(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _judged_by_students(
+    stage: SilverStage, begin: Start, course: Course, train: TrainConfig, candidates: ray.data.Dataset, folder: Path
+) -> NameScores | None:
+    if stage.folds < 2:
+        return None
+    path = folder / "scores.json"
+    if not path.is_file():
+        scores = NameScores()
+        for fold in range(stage.folds):
+            others = _mapped(candidates, partial(_Leaving, fold, stage.folds))
+            place = folder / f"fold-{fold}"
+            course.train(begin, others, _epochs(train, stage.fold_epochs), place)
+            rows = _mapped(candidates, partial(_Scoring, place / "best", fold, stage.folds, stage.min_score))
+            scores = NameScores.of([*scores.rows(), *rows.iter_rows()])
+        write_text(json.dumps(scores.rows()), path)
+    return NameScores.of(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _epochs(train: TrainConfig, epochs: int) -> TrainConfig:
+    return train.model_copy(update={"epochs": epochs, "evaluate_every": epochs, "patience": None})
+
+
+def _best(folder: Path, number: int) -> Path:
+    return (folder if number == 0 else folder / f"round-{number}") / "student" / "best"
+
+
+def _made(documents: ray.data.Dataset, folder: Path, step: Callable[[], Step]) -> ray.data.Dataset:
+    """`documents` after `step`, as they lie in `folder`; they are made only when it is not there."""
+    if not folder.is_dir():
+        partial_folder = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial_folder, ignore_errors=True)
+        partial_folder.mkdir(parents=True)
+        for number, table in enumerate(_tables(_mapped(documents, step))):
+            pq.write_table(table, partial_folder / f"{number:06d}.parquet", compression="zstd")
+        partial_folder.rename(folder)
+    return read_corpus([str(folder)], "parquet")
+
+
+def _tables(dataset: ray.data.Dataset) -> Iterable[pa.Table]:
+    return (table for table in dataset.iter_batches(batch_format="pyarrow", batch_size=None) if table.num_rows)
+
+
+def _mapped(documents: ray.data.Dataset, step: Callable[[], Step]) -> ray.data.Dataset:
+    most = max(1, int(ray.cluster_resources().get("CPU", 2)) // 2)
+    return documents.map_batches(
+        _Actor,
+        fn_constructor_args=(step,),
+        batch_format="pyarrow",
+        batch_size=_DOCUMENTS_A_BATCH,
+        compute=ray.data.ActorPoolStrategy(
+            min_size=1, max_size=max(1, int(ray.cluster_resources().get("CPU", 2)) // 2)
+        ),
+        num_cpus=0.5,
+    )
+
+
+class _Actor:
+    """An actor of a Ray Data pipeline: makes its step once, from what all actors share."""
+
+    def __init__(self, make: Callable[[], Step]) -> None:
+        self._step = make()
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return self._step(table)
+
+
+class _Gathering:
+    def __init__(self, finder: ray.ObjectRef) -> None:
+        self._finder: NameFinder = ray.get(finder)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return pa.table({"part": [json.dumps(gather(list(from_table(table)), self._finder).as_dict())]})
+
+
+class _Annotating:
+    def __init__(self, finder: ray.ObjectRef, evidence: Evidence, config: NamesConfig) -> None:
+        self._annotator = Annotator(ray.get(finder), evidence, config)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return to_table(self._annotator.annotate(document) for document in from_table(table))
+
+
+class _Leaving:
+    def __init__(self, fold: int, folds: int) -> None:
+        self._fold, self._folds = fold, folds
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        others = (document for document in from_table(table) if fold_of(document.text, self._folds) != self._fold)
+        return to_table(believed(document) for document in others)
+
+
+class _Scoring:
+    def __init__(self, student: Path, fold: int, folds: int, least: float) -> None:
+        self._tagger = Tagger(read_checkpoint(student))
+        self._fold, self._folds, self._least = fold, folds, max(least / 2, 1e-3)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        mine = [document for document in from_table(table) if fold_of(document.text, self._folds) == self._fold]
+        scores = NameScores()
+        for document, found in zip(mine, _found(self._tagger, mine, self._least), strict=True):
+            scores.add(document, found)
+        return pa.Table.from_pylist(scores.rows(), _SCORES)
+
+
+_SCORES = pa.schema([("type", pa.string()), ("name", pa.string()), ("sum", pa.float64()), ("count", pa.int64())])
+
+
+class _Judging:
+    def __init__(self, scores: NameScores | None, stage: SilverStage, pools: ray.ObjectRef, seed: int) -> None:
+        self._scores, self._stage, self._seed = scores, stage, seed
+        self._pools: Mapping[str, Sequence[str]] = ray.get(pools)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        documents = [self._judged(document) for document in from_table(table)]
+        return to_table(_with_copies(documents, self._stage, self._pools, self._seed))
+
+    def _judged(self, document: Document) -> Document:
+        if self._scores is None:
+            return believed(document)
+        return judged(document, self._scores, least=self._stage.min_score, sure=self._stage.sure_score)
+
+
+class _SelfLabelling:
+    def __init__(self, student: Path, stage: SilverStage, pools: ray.ObjectRef, seed: int) -> None:
+        self._tagger = Tagger(read_checkpoint(student))
+        self._stage, self._seed = stage, seed
+        self._pools: Mapping[str, Sequence[str]] = ray.get(pools)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        least, sure = self._stage.round_min_score, self._stage.round_sure_score
+        documents = list(from_table(table))
+        labelled = [
+            self_labelled(document, found, least=least, sure=sure)
+            for document, found in zip(documents, _found(self._tagger, documents, least), strict=True)
+        ]
+        return to_table(_with_copies(labelled, self._stage, self._pools, self._seed))
+
+
+def _found(tagger: Tagger, documents: Sequence[Document], threshold: float) -> list[Any]:
+    texts = [document.text for document in documents]
+    return tagger.tag(texts, threshold=threshold, nested=True, multi_label=True, link=False) if texts else []
+
+
+def _with_copies(
+    documents: Sequence[Document], stage: SilverStage, pools: Mapping[str, Sequence[str]], seed: int
+) -> list[Document]:
+    if not stage.exchange:
+        return list(documents)
+    return [*documents, *(exchanged(document, pools, share=stage.exchange, seed=seed) for document in documents)]
