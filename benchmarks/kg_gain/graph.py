@@ -23,7 +23,7 @@ _SHORTEST_NAME = 4
 def slice_graph(source: Path, documents: Iterable[Document], target: Path, *, n_neighbours: int = 20_000) -> Path:
     """Write to `target` the nodes of `source` that `documents` name and the neighbours that most of these share."""
     kg = read_kg(source)
-    said = {key for document in documents for key in _stretches(document.text)}
+    said = {key for document in documents for key in stretches(document.text)}
     columns = zip(kg.nodes["name"].to_pylist(), kg.nodes["synonyms"].to_pylist(), strict=True)
     named = np.array([_is_named(name, synonyms or (), said) for name, synonyms in columns])
     heads, _, tails = kg.triples.T
@@ -42,7 +42,8 @@ def _is_named(name: str | None, synonyms: Iterable[str], said: set[str]) -> bool
     return any(len(key) >= _SHORTEST_NAME and key in said for key in keys)
 
 
-def _stretches(text: str) -> Iterable[str]:
+def stretches(text: str) -> Iterable[str]:
+    """Keys of all stretches of up to ten words of `text`."""
     words = split_words(text)
     for first in range(len(words)):
         for last in range(first, min(first + _LONGEST, len(words))):
