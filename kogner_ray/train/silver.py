@@ -127,13 +127,12 @@ def silver_student(stage: SilverStage, begin: Start, course: Course, train: Trai
     finder = NameFinder(_names(stage, course), types, linker=course.linker, max_width=stage.filter.max_width)
     shared = ray.put(finder)
     evidence = _evidence(stage, shared, folder)
-    candidates = _made(_raw(stage), folder / "candidates", partial(_Annotating, shared, evidence, stage.filter))
-    n_documents = candidates.count()
-    if not n_documents:
+    if not evidence.n_pages:
         raise DataError("silver.raw: the raw corpus holds no document")
+    if not evidence.mentions:
+        raise DataError(f"silver.raw: the raw corpus holds no name of the KG; wanted: {', '.join(types)}")
+    candidates = _made(_raw(stage), folder / "candidates", partial(_Annotating, shared, evidence, stage.filter))
     scores = _judged_by_students(stage, begin, course, train, candidates, folder)
-    if scores is not None and not scores.counts:
-        raise DataError(f"silver.raw: the raw corpus holds no name of the KG for {', '.join(types)}")
     pools = {type_: [name for name in finder.names_of(type_) if "," not in name] for type_ in types}
     pool = ray.put(pools)
     judging = partial(_Judging, scores, stage, pool, train.seed)
@@ -146,7 +145,7 @@ def silver_student(stage: SilverStage, begin: Start, course: Course, train: Trai
         student, census = course.train(
             before, silver, _epochs(train, stage.epochs), folder / f"round-{number}" / "student"
         )
-    return SilverReport(student, n_documents, census)
+    return SilverReport(student, candidates.count(), census)
 
 
 def _names(stage: SilverStage, course: Course) -> pa.Table:

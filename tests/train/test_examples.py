@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_corpus import make_documents, make_table
 
-from kogner_ray.data.spans import Document, Entity
+from kogner_ray.data.spans import UNKNOWN, Document, Entity
 from kogner_ray.encoder import load_tokenizer
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.windows import Windower
-from kogner_ray.train.examples import Example, ExampleMaker, spill, to_batch
+from kogner_ray.train.examples import UNKNOWN_TYPE, Example, ExampleMaker, spill, to_batch
 
-FATES = {"kept", "misaligned", "wide", "cut", "blank", "discontinuous", "other_type"}
+FATES = {"kept", "misaligned", "wide", "cut", "blank", "discontinuous", "other_type", "unknown"}
 WORDS = st.lists(st.sampled_from(["gout", "of", "thrombocytopenia", "lung-cancer", "(", "é"]), min_size=1, max_size=60)
 
 
@@ -122,6 +122,15 @@ def test_types_that_are_not_annotated_are_unknown(windower: Windower) -> None:
     documents = [document("gout", annotated=kinds) for kinds in (None, ("Disease", "Gene"), ())]
     examples, _ = maker(windower).make(documents)
     assert [example.annotated.tolist() for example in examples] == [[0, 1], [1], []]
+
+
+def test_unknown_stretches_are_no_mentions_and_not_linked(windower: Windower) -> None:
+    made = document("aspirin for lung cancer", Entity(0, 7, UNKNOWN), Entity(12, 23, "Disease"))
+    (example,), census = maker(windower, linker=Linker.from_table(make_table().entities)).make([made])
+    assert example.spans.tolist() == [[0, 0, UNKNOWN_TYPE], [2, 3, 1]]
+    assert example.annotated.tolist() == [0, 1]
+    assert census == {"unknown": 1, "kept": 1, "linked": 1}
+    assert example.links[:, :2].tolist() == [[2, 3]]
 
 
 def test_exact_links_become_targets(windower: Windower) -> None:

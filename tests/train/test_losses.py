@@ -85,6 +85,19 @@ def test_a_mention_of_a_type_that_is_not_annotated_exhaustively_is_still_learnt(
     assert logits.grad[1, 1, 3] < 0
 
 
+def test_nothing_that_overlaps_an_unknown_stretch_is_a_negative() -> None:
+    examples = [example(5, [(2, 2, -1), (1, 2, 0)], [0, 1, 2, 3]), example(2, [], [0, 1, 2, 3])]
+    texts_W, targets = packed(examples)
+    logits = torch.zeros(K, 7, C, requires_grad=True)
+    language_loss(logits, texts_W, targets).backward()
+    assert logits.grad is not None
+    inside = [[0, 1, 3, 4, 5, 6], [0, 3, 5], []]  # first words of the spans of each width that are free of word 2
+    touched = [[w for w in range(7) if logits.grad[k, w, 1:].any()] for k in range(K)]
+    assert touched == inside
+    assert logits.grad[..., 0].nonzero().tolist() == [[0, w] for w in inside[0]] + [[1, 0], [1, 1], [1, 3], [1, 5]]
+    assert logits.grad[1, 1, 0] < 0  # the labelled span counts, although it overlaps
+
+
 def test_spans_across_texts_and_past_the_end_are_ignored() -> None:
     texts_W, targets = packed([example(2, [], [0, 1, 2, 3]), example(1, [], [0, 1, 2, 3])])
     logits = torch.randn(K, 3, C, requires_grad=True)
