@@ -124,7 +124,7 @@ def _parts(cells: Cells) -> str:
             values = [f"{100 * own[name]:.1f}" for name in ("p", "r", "recall_seen", "recall_unseen")]
             nested = [f"{100 * own[name]:.1f}" if name in own else "" for name in ("recall_inner", "recall_outer")]
             rows.append([f"{corpus}, {100 * share:g} %, {recipe}", *values, *nested, str(row["steps"])])
-    said = "First seed. Seen: the mention's letters are those of a mention in the 4,560 training sentences, labelled or not."
+    said = "First seed. Seen: a mention of the 4,560 training sentences, labelled or not, is written alike."
     header = ["", "P", "R", "R seen", "R unseen", "R inner", "R outer", "steps"]
     return f"{said}\n\n" + markdown_table(header, rows)
 

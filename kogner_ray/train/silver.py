@@ -225,9 +225,7 @@ def _mapped(documents: ray.data.Dataset, step: Callable[[], Step]) -> ray.data.D
         fn_constructor_args=(step,),
         batch_format="pyarrow",
         batch_size=_DOCUMENTS_A_BATCH,
-        compute=ray.data.ActorPoolStrategy(
-            min_size=1, max_size=max(1, int(ray.cluster_resources().get("CPU", 2)) // 2)
-        ),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
         num_cpus=0.5,
     )
 
