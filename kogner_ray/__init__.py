@@ -11,7 +11,7 @@
     teacher.transr             -> Z''  (N, d2)        |
       v                                               v
     kg.embeddings  entity table H = [Z, Z', Z''] --> kg.linking  mention -> entity row
-      |                                               |
+      |                                               |   (+ train.silver: KG names on raw text, before any label)
       +--> train.distill  L = 0.8 L_lang + 0.2 L_dist <+   (student: GLiNER-style span bi-encoder + KG head)
              v
            student.checkpoint  a folder that explains itself

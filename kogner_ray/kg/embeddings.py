@@ -22,6 +22,8 @@ from safetensors.torch import load_file, save_file
 from kogner_ray.errors import CheckpointError
 from kogner_ray.kg.folder import whole_folder
 
+_WHITENING_FLOOR = 1e-3
+
 MODALITIES = ("text", "graph", "logic")
 """Z (text), Z' (graph structure), Z'' (logic, TransR), in the order in which H concatenates them."""
 
@@ -62,6 +64,21 @@ class EntityTable:
         index = torch.tensor(rows, dtype=torch.long)
         matrices = {name: matrix[index] for name, matrix in self.matrices.items()}
         return EntityTable(self.entities.take(pa.array(rows, pa.int64())), matrices, self.provenance)
+
+
+def whitened(table: EntityTable) -> EntityTable:
+    """The table with the columns of each modality decorrelated (ZCA): no direction of H is said twice."""
+    matrices = {name: _whiten(matrix) for name, matrix in table.matrices.items()}
+    return EntityTable(table.entities, matrices, {**table.provenance, "whitened": True})
+
+
+def _whiten(matrix: torch.Tensor) -> torch.Tensor:
+    centred = matrix.double() - matrix.double().mean(dim=0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred / max(1, len(centred)))
+    # directions that hardly vary are left small instead of being blown up to noise
+    scales = (values.clamp(min=0) + _WHITENING_FLOOR * values.mean()).rsqrt()
+    white: torch.Tensor = centred @ (vectors * scales) @ vectors.T
+    return white.float()
 
 
 def standardise(matrix: torch.Tensor) -> torch.Tensor:

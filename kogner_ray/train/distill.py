@@ -29,7 +29,7 @@ from kogner_ray.data.splits import find_leaks
 from kogner_ray.errors import ConfigError, DataError
 from kogner_ray.evaluate import EvaluateSettings, Evaluation, evaluate
 from kogner_ray.kg.coverage import CoverageReport, coverage
-from kogner_ray.kg.embeddings import EntityTable
+from kogner_ray.kg.embeddings import EntityTable, whitened
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.checkpoint import Checkpoint, write_checkpoint
 from kogner_ray.student.model import StudentConfig
@@ -57,6 +57,7 @@ class DistillConfig(Config):
         start_from: checkpoint to go on from, ours or GLiNER's: a folder or an id on the hub (`org/name@revision`). Its
             types keep their label texts unless `corpus.types` names others; None starts with new heads.
         modalities: parts of H that the student is drawn to.
+        whiten: decorrelate the columns of each part of H first; the checkpoint then holds it so.
         kg_head_width: inner width of g.
         loss: weights of L_lang and L_dist.
         train: epochs, rates, precision, seed.
@@ -76,6 +77,7 @@ class DistillConfig(Config):
     student: StudentConfig = StudentConfig()
     start_from: str | None = None
     modalities: tuple[Literal["text", "graph", "logic"], ...] = ("text", "graph", "logic")
+    whiten: bool = False
     kg_head_width: int = Field(768, gt=0)
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
@@ -135,6 +137,8 @@ def distill(config: DistillConfig) -> DistillReport:
     table = entity_table(
         config.kg, folder=config.output / "teacher", num_workers=config.num_workers, seed=config.train.seed
     )
+    if table is not None and config.whiten:
+        table = whitened(table)
     coverage_report = None
     if table is not None and corpus.splits["train"]:
         linker = Linker.from_table(table.entities, config.kg.linker)

@@ -11,11 +11,12 @@ import torch
 from kogner_ray.student.batch import collate, word_offsets
 from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.train.examples import Example
-from kogner_ray.train.losses import distillation_loss, language_loss, make_targets
+from kogner_ray.train.losses import contrastive_loss, distillation_loss, language_loss, make_targets
 from kogner_ray.train.optim import make_optimiser
 from kogner_ray.train.precision import autocast, chosen, suit_attention
 from kogner_ray.train.session import Session
 from kogner_ray.train.settings import LossConfig, TrainConfig
+from kogner_ray.train.targets import EntityTargets
 
 
 class Learner:
@@ -27,16 +28,16 @@ class Learner:
         config: TrainConfig,
         weights: LossConfig,
         *,
-        entities_NH: torch.Tensor | None,
+        entities: EntityTargets | None,
         device: torch.device,
     ) -> None:
-        """`model` is trained in place; `entities_NH`: H that g is drawn to, or None without a KG."""
+        """`model` is trained in place; `entities`: H that g is drawn to, or None without a KG."""
         self.model, self.config, self.weights, self.device = model, config, weights, device
         self.student = model.student.to(device)
         self.kg_head = None if model.kg_head is None else model.kg_head.to(device)
         self.precision = chosen(config.precision, device)
         self.autocast = autocast(self.precision, device)
-        self._entities_NH = None if entities_NH is None else entities_NH.to(device)
+        self._entities = entities
         suit_attention(self.student.token_rep_layer.bert_layer.model, device)
         self._freeze()
         self.optimiser = make_optimiser(config.optim, self.student.token_rep_layer, self._heads())
@@ -74,8 +75,8 @@ class Learner:
         scale = self.student.config.max_width / max(1, spans)
         lang = language_loss(logits_KWC, batch.text_of_word_W, targets) * scale
         dist = lang.new_zeros(())
-        if projected_MH is not None and self._entities_NH is not None:
-            dist = distillation_loss(projected_MH, self._entities_NH[targets.linked_M3[:, 2]]) / max(1, links)
+        if projected_MH is not None and self._entities is not None:
+            dist = self._alignment(projected_MH, targets.linked_M3[:, 2], self._entities) / max(1, links)
         loss = self.weights.lang * lang + self.weights.dist * dist
         loss.backward()  # type: ignore[no-untyped-call]
         return np.array([loss.item(), lang.item(), dist.item()])
@@ -96,6 +97,13 @@ class Learner:
         """The student as it is now, without the entity table."""
         m = self.model
         return Checkpoint(self.student, m.tokenizer, m.labels_tokenizer, m.types, self.kg_head, m.modalities)
+
+    def _alignment(self, projected_MH: torch.Tensor, rows_M: torch.Tensor, entities: EntityTargets) -> torch.Tensor:
+        if self.weights.alignment == "mse":
+            return distillation_loss(projected_MH, entities.entities_NH[rows_M])
+        others_S = entities.siblings(rows_M, self.weights.siblings)
+        temperature = self.weights.temperature
+        return contrastive_loss(projected_MH, rows_M, entities.entities_NH, others_S, temperature=temperature)
 
     def _freeze(self) -> None:
         layer = self.student.token_rep_layer

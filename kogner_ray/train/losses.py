@@ -86,6 +86,31 @@ def distillation_loss(projected_MH: torch.Tensor, entities_MH: torch.Tensor) -> 
     return (projected_MH.float() - entities_MH).pow(2).mean(dim=1).sum()
 
 
+def contrastive_loss(
+    projected_MH: torch.Tensor,
+    rows_M: torch.Tensor,
+    entities_NH: torch.Tensor,
+    others_S: torch.Tensor,
+    *,
+    temperature: float,
+) -> torch.Tensor:
+    """L_dist as InfoNCE (van den Oord et al., 2018) on cosines, summed over linked spans.
+
+    Each span tells its entity from those of the other spans and from `others_S`; an entity counts once.
+
+    Args:
+        projected_MH: g(S_ij) of the linked spans.
+        rows_M: their rows of H.
+        entities_NH: H.
+        others_S: rows of further entities, such as siblings of the same type.
+        temperature: cosines are divided by it.
+    """
+    candidates_C = torch.unique(torch.cat([rows_M, others_S]))
+    directions_CH = functional.normalize(entities_NH[candidates_C], dim=1)
+    logits_MC = functional.normalize(projected_MH.float(), dim=1) @ directions_CH.T / temperature
+    return functional.cross_entropy(logits_MC, torch.searchsorted(candidates_C, rows_M), reduction="sum")
+
+
 def _overlapping(words_W: torch.Tensor, max_width: int) -> torch.Tensor:
     """(K, W) whether the span of width k + 1 from each word on holds one of `words_W`."""
     reach = functional.pad(words_W, (0, max_width - 1))

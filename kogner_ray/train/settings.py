@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from kogner_ray.config import Config
@@ -51,8 +53,19 @@ class LossConfig(Config):
     """Weights of L = lang · L_lang + dist · L_dist.
 
     L_lang is the cross-entropy summed over types, averaged over spans and multiplied by the maximal width, so that
-    wider spans do not thin it out; L_dist is the squared error averaged over columns of H and linked spans.
+    wider spans do not thin it out; L_dist is averaged over linked spans.
+
+    Attributes:
+        lang: weight of L_lang.
+        dist: weight of L_dist.
+        alignment: what L_dist is: `mse`, the squared error to H averaged over its columns, as in the paper; or
+            `contrastive`, the cross-entropy of telling the entity by its cosine from others.
+        temperature: by which `contrastive` divides cosines.
+        siblings: entities of the same type that `contrastive` draws for each linked span, beside those of the others.
     """
 
     lang: float = Field(0.8, ge=0)
     dist: float = Field(0.2, ge=0)
+    alignment: Literal["mse", "contrastive"] = "mse"
+    temperature: float = Field(0.07, gt=0)
+    siblings: int = Field(4, ge=0)

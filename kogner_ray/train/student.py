@@ -34,6 +34,7 @@ from kogner_ray.train.plan import IntArray, epoch_batches, share
 from kogner_ray.train.progress import Progress
 from kogner_ray.train.session import Session, stream_seed
 from kogner_ray.train.settings import LossConfig, TrainConfig
+from kogner_ray.train.targets import EntityTargets
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,9 @@ class StudentLoop:
         self.state = LoopState()
         with session.newest() as folder:
             model = read_checkpoint(job.start if folder is None else folder / "student")
-            self.learner = Learner(
-                model, job.train, job.loss, entities_NH=_targets(job.start, model), device=_device(session)
-            )
+            device = _device(session)
+            entities = _targets(job.start, model, device)
+            self.learner = Learner(model, job.train, job.loss, entities=entities, device=device)
             if folder is not None:
                 self._restore(folder)
         self.store, self.dev = receive_examples(scratch), receive_documents("dev")
@@ -211,5 +212,7 @@ def _device(session: Session) -> torch.device:
     return torch.device("cpu") if session.local and not torch.cuda.is_available() else get_device()
 
 
-def _targets(start: Path, model: Checkpoint) -> torch.Tensor | None:
-    return None if model.kg_head is None else read_entity_table(start / "entities").stacked(model.modalities)
+def _targets(start: Path, model: Checkpoint, device: torch.device) -> EntityTargets | None:
+    if model.kg_head is None:
+        return None
+    return EntityTargets(read_entity_table(start / "entities"), model.modalities, device=device)

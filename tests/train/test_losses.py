@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_corpus import make_table
 
+from kogner_ray.kg.embeddings import whitened
 from kogner_ray.student.windows import Window
 from kogner_ray.train.examples import Example
-from kogner_ray.train.losses import Targets, distillation_loss, language_loss, make_targets
+from kogner_ray.train.losses import Targets, contrastive_loss, distillation_loss, language_loss, make_targets
+from kogner_ray.train.targets import EntityTargets
 
 K, C = 3, 4
 
@@ -121,6 +125,41 @@ def test_distillation_loss_is_the_mean_over_columns_summed_over_spans() -> None:
     assert distillation_loss(projected, entities).item() == pytest.approx(plain, rel=1e-5)
     assert distillation_loss(entities, entities).item() == 0
     assert distillation_loss(projected.bfloat16(), entities).dtype == torch.float32
+
+
+def test_contrastive_loss_is_the_surprise_of_the_right_entity_among_the_candidates() -> None:
+    generator = torch.Generator().manual_seed(0)
+    projected, entities = torch.randn(3, 5, generator=generator), torch.randn(9, 5, generator=generator)
+    rows, others = torch.tensor([4, 2, 4]), torch.tensor([2, 7, 7])
+    loss = contrastive_loss(projected, rows, entities, others, temperature=0.5)
+    plain = 0.0
+    for span, row in zip(projected, rows.tolist(), strict=True):
+        cosines = {c: torch.cosine_similarity(span, entities[c], dim=0).item() for c in (2, 4, 7)}
+        plain -= math.log(math.exp(cosines[row] / 0.5) / sum(math.exp(value / 0.5) for value in cosines.values()))
+    assert loss.item() == pytest.approx(plain, rel=1e-5)
+    assert contrastive_loss(entities[rows] * 3, rows, entities, others, temperature=0.01).item() < 0.01
+
+
+def test_siblings_are_of_the_same_type_and_all_of_them_come() -> None:
+    table = make_table()
+    kinds = table.entities["type"].to_pylist()
+    targets = EntityTargets(table, ("text", "graph"), device=torch.device("cpu"))
+    rows = torch.tensor([0, 12])
+    torch.manual_seed(0)
+    siblings = targets.siblings(rows, 200)
+    assert [kinds[row] for row in siblings.tolist()] == [kinds[0]] * 200 + [kinds[12]] * 200
+    assert set(siblings.tolist()) == set(range(16))
+    assert targets.entities_NH.equal(table.stacked(("text", "graph")))
+
+
+def test_whitened_columns_are_uncorrelated() -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(500, 4, generator=generator) @ torch.randn(4, 4, generator=generator)
+    base = make_table()
+    table = whitened(replace(base, matrices={"text": matrix}))
+    white = table.matrices["text"]
+    assert torch.allclose(white.T @ white / 500, torch.eye(4), atol=0.05)
+    assert table.provenance["whitened"] is True
 
 
 def test_targets_follow_the_packed_words() -> None:

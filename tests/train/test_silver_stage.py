@@ -25,6 +25,8 @@ GOLD = make_documents(6, seed=3, prefix="g")
 # An encoder of random weights cannot tell from a name's place what it is: no name is dropped for its score.
 STAGE = {"fold_epochs": 2, "epochs": 15, "rounds": 0, "min_score": 0.0, "filter": {"min_length": 3, "rare": 100}}
 
+ALIGNMENT = {"whiten": True, "loss": {"alignment": "contrastive"}}
+
 
 @dataclass(frozen=True)
 class World:
@@ -47,7 +49,7 @@ class World:
             "silver": {**STAGE, "raw": [str(self.folder / "raw.jsonl")]},
         }
         for name, value in changes.items():
-            base[name] = base[name] | value if isinstance(value, dict) else value
+            base[name] = base.get(name, {}) | value if isinstance(value, dict) else value
         return make_config(DistillConfig, base)
 
 
@@ -68,7 +70,7 @@ def silver_of(output: Path, part: str = "silver") -> list[Document]:
 @pytest.fixture(scope="module")
 def without_labels(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("runs") / "zero"
-    distill(world.config(output, silver={"rounds": 1}))
+    distill(world.config(output, silver={"rounds": 1}, **ALIGNMENT))
     return output
 
 
@@ -100,7 +102,7 @@ def test_a_stage_that_was_cut_off_goes_on(without_labels: Path, world: World) ->
     (without_labels / "report.json").unlink()
     left = without_labels / "silver" / "round-1" / ".silver.partial"
     left.mkdir(exist_ok=True)
-    report = distill(world.config(without_labels, silver={"rounds": 1}))
+    report = distill(world.config(without_labels, silver={"rounds": 1}, **ALIGNMENT))
     assert report.test.report.micro.f1 > 0.8
     assert {path: path.stat().st_mtime_ns for path in (without_labels / "silver").rglob("*.parquet")} == before
 
