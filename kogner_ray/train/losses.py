@@ -108,7 +108,7 @@ def contrastive_loss(
     candidates_C = torch.unique(torch.cat([rows_M, others_S]))
     directions_CH = functional.normalize(entities_NH[candidates_C], dim=1)
     logits_MC = functional.normalize(projected_MH.float(), dim=1) @ directions_CH.T / temperature
-    return functional.cross_entropy(logits_MC, torch.searchsorted(candidates_C, rows_M), reduction="sum")
+    return functional.cross_entropy(logits_MC, torch.searchsorted(candidates_C, rows_M.contiguous()), reduction="sum")
 
 
 def _overlapping(words_W: torch.Tensor, max_width: int) -> torch.Tensor:
