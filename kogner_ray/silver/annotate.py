@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
 from kogner_ray.config import Config
-from kogner_ray.data.spans import Document, Entity
+from kogner_ray.data.spans import UNKNOWN, Document, Entity
 from kogner_ray.data.words import Words, split_words
 from kogner_ray.silver.abbreviations import is_short_form
 from kogner_ray.silver.evidence import Evidence
@@ -26,6 +26,9 @@ class NamesConfig(Config):
         min_length: characters under which a name is doubted, unless the raw text defines it as an abbreviation.
         contested: believe names that entities of other types have, too.
         max_width: words of the longest name.
+        mask: words outside all names are `UNKNOWN`, not negative, unless they are common: more than `rare` occurrences
+            and a residual inverse document frequency under `mask` bits. For KGs that have few of the names; None masks
+            nothing.
     """
 
     min_residual_idf: float = 0.4
@@ -33,6 +36,7 @@ class NamesConfig(Config):
     min_length: int = Field(4, gt=0)
     contested: bool = True
     max_width: int = Field(12, gt=0)
+    mask: float | None = None
 
 
 class Annotator:
@@ -50,7 +54,10 @@ class Annotator:
         annotated with before is not looked at.
         """
         words = split_words(document.text)
-        return Document(document.id, document.text, tuple(self._candidates(document.text, words)), self._finder.types)
+        found = list(self._candidates(document.text, words))
+        if self._config.mask is not None:
+            found = sorted([*found, *self._masked(words, found, self._config.mask)], key=lambda entity: entity.start)
+        return Document(document.id, document.text, tuple(found), self._finder.types)
 
     def _candidates(self, text: str, words: Words) -> Iterator[Entity]:
         after = 0
@@ -64,6 +71,15 @@ class Annotator:
                 yield Entity(words.starts[match.first], words.ends[match.last], type_, attributes=marks)
             after = match.last + 1
         yield from self._abbreviations(words, after, len(words))
+
+    def _masked(self, words: Words, found: Sequence[Entity], least: float) -> Iterator[Entity]:
+        """Words outside `found` that may belong to a mention which the KG does not know."""
+        inside = {at for entity in found for at in range(entity.start, entity.end)}
+        for word, start, end in zip(words.texts, words.starts, words.ends, strict=True):
+            if start in inside or not any(map(str.isalpha, word)):
+                continue
+            if not self._evidence.is_common(word, rare=self._config.rare, least=least):
+                yield Entity(start, end, UNKNOWN)
 
     def _abbreviations(self, words: Words, first: int, end: int) -> Iterator[Entity]:
         for at in range(first, end):

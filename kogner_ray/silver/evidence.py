@@ -24,12 +24,16 @@ class Evidence:
         n_pages: pages, of some 200 words each.
         mentions: name -> occurrences.
         pages: name -> pages that it occurs on.
+        words: as `mentions`, for each word of the text in lower case.
+        word_pages: as `pages`, for words.
         definitions: (short form, type) -> definitions whose long form is a name of that type; type "" for the others.
     """
 
     n_pages: int = 0
     mentions: Counter[str] = field(default_factory=Counter)
     pages: Counter[str] = field(default_factory=Counter)
+    words: Counter[str] = field(default_factory=Counter)
+    word_pages: Counter[str] = field(default_factory=Counter)
     definitions: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __add__(self, other: Evidence) -> Evidence:
@@ -37,30 +41,36 @@ class Evidence:
             self.n_pages + other.n_pages,
             self.mentions + other.mentions,
             self.pages + other.pages,
+            self.words + other.words,
+            self.word_pages + other.word_pages,
             self.definitions + other.definitions,
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `of` takes them."""
         definitions = [[short, type_, count] for (short, type_), count in self.definitions.items()]
-        values = {"n_pages": self.n_pages, "mentions": dict(self.mentions), "pages": dict(self.pages)}
-        return values | {"definitions": definitions}
+        counters = ("mentions", "pages", "words", "word_pages")
+        counts = {name: dict(getattr(self, name)) for name in counters}
+        return {"n_pages": self.n_pages, **counts, "definitions": definitions}
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Evidence:
         """The evidence that `as_dict` gave `values` of."""
         definitions = Counter({(short, type_): count for short, type_, count in values["definitions"]})
-        return cls(values["n_pages"], Counter(values["mentions"]), Counter(values["pages"]), definitions)
+        counts = {name: Counter(values[name]) for name in ("mentions", "pages", "words", "word_pages")}
+        return cls(values["n_pages"], **counts, definitions=definitions)
 
     def residual_idf(self, name: str) -> float:
         """How much rarer the pages of `name` are than if it were strewn about, in bits (Church and Gale, 1995).
 
         About 0 for words that say nothing of what a page is about; 0 for a name that does not occur.
         """
-        if not self.pages[name]:
-            return 0.0
-        expected = -math.expm1(-self.mentions[name] / self.n_pages)
-        return math.log2(expected) - math.log2(self.pages[name] / self.n_pages)
+        return _residual_idf(self.mentions[name], self.pages[name], self.n_pages)
+
+    def is_common(self, word: str, *, rare: int, least: float) -> bool:
+        """Whether `word` occurs more than `rare` times, with a residual IDF under `least` bits."""
+        count, pages = self.words[word.lower()], self.word_pages[word.lower()]
+        return count > rare and _residual_idf(count, pages, self.n_pages) < least
 
     def short_forms(self) -> dict[str, str]:
         """Short form -> the type that most of its definitions have, "" where most are no name of a wanted type."""
@@ -75,8 +85,10 @@ def gather(documents: Sequence[Document], finder: NameFinder) -> Evidence:
     evidence = Evidence()
     for page in _pages(documents):
         found: Counter[str] = Counter()
+        said: Counter[str] = Counter()
         for document in page:
             words = split_words(document.text)
+            said.update(word.lower() for word in words.texts)
             found.update(match.name for match in finder.find(document.text, words))
             for definition in find_definitions(words):
                 # the longest name that ends where the long form does: `severe acute renal failure (ARF)`
@@ -86,7 +98,15 @@ def gather(documents: Sequence[Document], finder: NameFinder) -> Evidence:
         evidence.n_pages += 1
         evidence.mentions.update(found)
         evidence.pages.update(found.keys())
+        evidence.words.update(said)
+        evidence.word_pages.update(said.keys())
     return evidence
+
+
+def _residual_idf(count: int, pages: int, n_pages: int) -> float:
+    if not pages:
+        return 0.0
+    return math.log2(-math.expm1(-count / n_pages)) - math.log2(pages / n_pages)
 
 
 def _pages(documents: Iterable[Document]) -> Iterator[list[Document]]:

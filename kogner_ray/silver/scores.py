@@ -46,6 +46,8 @@ class NameScores:
         """Count the candidates of `document` with what a student found in its text; not found is 0."""
         scores = {(span.start, span.end, span.type): span.score for span in found}
         for entity in document.entities:
+            if entity.type == UNKNOWN:
+                continue
             key = (entity.type, entity.attributes[NAME])
             self.sums[key] += scores.get((entity.start, entity.end, entity.type), 0.0)
             self.counts[key] += 1
@@ -87,6 +89,9 @@ def judged(document: Document, scores: NameScores, *, least: float, sure: float)
 
 def _judged(entities: Sequence[Entity], scores: NameScores, least: float, sure: float) -> Iterator[Entity]:
     for entity in entities:
+        if entity.type == UNKNOWN:
+            yield entity
+            continue
         mean = scores.mean(entity)
         if mean >= least:
             unsure = DOUBTED in entity.attributes and mean < sure

@@ -137,6 +137,24 @@ def test_abbreviations_are_of_the_type_of_their_long_form_and_short_names_are_do
     assert marked == {"insulin": True, "ARF": False, "In": True, "PD": True}
 
 
+def test_words_that_may_be_of_names_that_the_kg_lacks_are_masked() -> None:
+    documents = [*sentences(), Document("x", "We gave insulin to zorbitol filler !")]
+    evidence = gather(documents, FINDER)
+    assert evidence.is_common("Filler", rare=8, least=0.4)
+    assert not evidence.is_common("zorbitol", rare=8, least=0.4)
+    annotator = Annotator(FINDER, evidence, NamesConfig(mask=0.4))
+    document = annotator.annotate(documents[-1])
+    assert [(document.surface(e), e.type) for e in document.entities] == [
+        ("insulin", "Chemical"),
+        ("zorbitol", UNKNOWN),
+    ]
+    scores = NameScores()
+    scores.add(document, [])
+    assert list(scores.counts) == [("Chemical", "insulin")]
+    kept = judged(document, scores, least=0.5, sure=0.5)
+    assert [(kept.surface(e), e.type) for e in kept.entities] == [("zorbitol", UNKNOWN)]
+
+
 def test_evidence_of_parts_adds_up_and_survives_json() -> None:
     documents = sentences()
     parts = [gather(documents[:10], FINDER), gather(documents[10:], FINDER)]
