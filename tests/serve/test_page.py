@@ -164,7 +164,7 @@ def test_an_entity_opens_with_its_entry_by_keyboard_alone(page: Browser, served:
     page.press(Keys.TAB, Keys.ARROW_RIGHT)
     assert page.focused == chips[1]
     page.press(Keys.ARROW_LEFT, Keys.ENTER)
-    assert page.focused.get_attribute("id") == "panel-title"
+    page.wait(lambda: page.run("return document.activeElement.id") == "panel-title")  # drawn again with its entry
     (entities,) = tagged(served, ["aspirin reduces asthma in most patients ."])
     check_panel(page, served, entities[0]["kg_id"])
     assert f"{entities[0]['link_score']:.3f}" in page.find("#panel dl").text

@@ -68,7 +68,7 @@ def test_a_killed_driver_goes_on_when_started_again(
     output = tmp_path / "out"
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"} | {"RAY_TMPDIR": str(ray_folder)}
     command = [sys.executable, str(JOB), str(corpus), str(output), "--checkpoint", str(tiny_checkpoint)]
-    command += ["--set", "chunks.records=5", "--workers", "2"]
+    command += ["--set", "chunks.records=2", "--workers", "2"]  # 250 chunks
     after = random.SystemRandom().randrange(1, 90)
 
     first = start(command, environment, tmp_path / "first.log")
