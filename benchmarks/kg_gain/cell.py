@@ -88,7 +88,10 @@ class Cell:
         stage = SilverStage(**self.matrix["silver"])
         if self.share:
             gold = labelled(self.corpus, self.cap, self.share, self.seed)
-            n_gold, epochs = len(gold), self.matrix["gold_epochs"][self.share]
+            n_gold, epochs = (
+                len(gold),
+                {**self.matrix["gold_epochs"], **self.settings.get("gold_epochs", {})}[self.share],
+            )
             values["corpus"]["train"] = [str(write(gold, data / f"{self.corpus}-{self.share:g}-{self.seed}.jsonl"))]
         if self.settings.get("steps") == "equal":
             epochs += math.ceil(stage.passes * n_raw / n_gold)
@@ -109,12 +112,14 @@ class Cell:
             names = nodes_for(variant, self.corpus, self.cap, kgs)
             values["silver"] = {**silver, "raw": [str(raw)], "names": str(names)}
             steps += math.ceil(stage.passes * n_raw / 16)
+            if n_gold:
+                steps += math.ceil(stage.label_passes * n_gold / 16)
             self._share_silver(Path(values["output"]))
         return make_config(DistillConfig, values), steps
 
     def _share_silver(self, output: Path) -> None:
         """The silver stage of a corpus and recipe is run once, with the first seed, for all shares and seeds."""
-        once = self.work / "silver" / f"{self.corpus}-{self.recipe}"
+        once = self.work / "silver" / f"{self.corpus}-{self.settings.get('stage', self.recipe)}"
         once.mkdir(parents=True, exist_ok=True)
         output.mkdir(parents=True, exist_ok=True)
         if not (output / "silver").exists():

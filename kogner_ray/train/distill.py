@@ -39,7 +39,7 @@ from kogner_ray.train.provenance import provenance
 from kogner_ray.train.run_folder import claim, write_text
 from kogner_ray.train.session import Workers
 from kogner_ray.train.settings import LossConfig, TrainConfig
-from kogner_ray.train.silver import SilverReport, SilverStage, silver_student
+from kogner_ray.train.silver import SilverReport, SilverStage, go_on_from_labels, silver_student
 from kogner_ray.train.sources import CorpusConfig, KgConfig, entity_table, read_splits, split_files
 from kogner_ray.train.start import find_start
 
@@ -157,6 +157,9 @@ def distill(config: DistillConfig) -> DistillReport:
         begin = replace(begin, checkpoint=silver.student, same_teacher=True)
     if corpus.train is not None:
         finished, census = course.train(begin, corpus.train, config.train, config.output / "student")
+        if config.silver is not None and config.silver.label_rounds:
+            taught = replace(begin, checkpoint=finished)
+            finished = go_on_from_labels(config.silver, corpus.train, taught, course, config.train, config.output)
     else:
         assert silver is not None
         finished, census = silver.student, silver.census
@@ -191,6 +194,7 @@ def _at_equal_steps(config: DistillConfig, corpus: _Corpus, silver: SilverReport
     if config.silver is None or silver is None:
         return config.train
     more = math.ceil(config.silver.passes * silver.n_documents / len(corpus.splits["train"]))
+    more += config.silver.label_passes
     # as often evaluated as it would be, for each evaluation is another chance to be the best
     every = config.train.evaluate_every + math.ceil(more * config.train.evaluate_every / config.train.epochs)
     return config.train.model_copy(update={"epochs": config.train.epochs + more, "evaluate_every": every})

@@ -8,6 +8,8 @@ silver/       documents to train on, with a copy whose mentions are exchanged fo
 student/      the student trained on them
 round-1/ ...  documents as the student before labels them (silver/), and the student trained on these (student/)
 
+With labels, the student that they gave may label the raw text in turn: `go_on_from_labels`.
+
 Each is written whole or not at all, and none is made again. Every step over documents is a Ray Data pipeline whose
 actors share one index of the names; corpora may be larger than memory.
 """
@@ -16,8 +18,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,9 @@ class SilverStage(Config):
         rounds: times that the student labels the raw text itself and is trained on what it found.
         round_min_score: probability from which what a student finds in a round is `UNKNOWN`.
         round_sure_score: probability from which it is a mention.
+        label_rounds: times that the student which labels have taught labels the raw text, other than the labelled
+            documents, and is trained on that and the labels together.
+        label_copies: times that each labelled document is among what such a round trains on.
         limit: use only the first so many raw documents.
     """
 
@@ -84,13 +89,20 @@ class SilverStage(Config):
     rounds: int = Field(1, ge=0)
     round_min_score: float = Field(0.1, gt=0, lt=1)
     round_sure_score: float = Field(0.5, gt=0, lt=1)
+    label_rounds: int = Field(0, ge=0)
+    label_copies: int = Field(4, gt=0)
     limit: int | None = Field(None, gt=0)
 
     @property
     def passes(self) -> int:
         """Times that the whole stage trains on as many examples as the raw corpus has."""
         judging = (self.folds - 1) * self.fold_epochs if self.folds > 1 else 0
-        return judging + (2 if self.exchange else 1) * self.epochs * (1 + self.rounds)
+        return judging + (2 if self.exchange else 1) * self.epochs * (1 + self.rounds + self.label_rounds)
+
+    @property
+    def label_passes(self) -> int:
+        """Times that `label_rounds` train on the labels."""
+        return self.label_rounds * self.label_copies * self.epochs
 
 
 @dataclass(frozen=True)
@@ -133,8 +145,7 @@ def silver_student(stage: SilverStage, begin: Start, course: Course, train: Trai
         raise DataError(f"silver.raw: the raw corpus holds no name of the KG; wanted: {', '.join(types)}")
     candidates = _made(_raw(stage), folder / "candidates", partial(_Annotating, shared, evidence, stage.filter))
     scores = _judged_by_students(stage, begin, course, train, candidates, folder)
-    pools = {type_: [name for name in finder.names_of(type_) if "," not in name] for type_ in types}
-    pool = ray.put(pools)
+    pool = _pools(finder)
     judging = partial(_Judging, scores, stage, pool, train.seed)
     silver = _made(candidates, folder / "silver", judging)
     student, census = course.train(begin, silver, _epochs(train, stage.epochs), folder / "student")
@@ -146,6 +157,43 @@ def silver_student(stage: SilverStage, begin: Start, course: Course, train: Trai
             before, silver, _epochs(train, stage.epochs), folder / f"round-{number}" / "student"
         )
     return SilverReport(student, candidates.count(), census)
+
+
+def go_on_from_labels(
+    stage: SilverStage, labels: ray.data.Dataset, begin: Start, course: Course, train: TrainConfig, folder: Path
+) -> Checkpoint:
+    """Train the student of `begin` on what it finds in the raw text, and on the labels, `stage.label_rounds` times.
+
+    Args:
+        stage: the settings.
+        labels: documents with labels, of which the raw text may have copies.
+        begin: the student that the labels have taught.
+        course: what trainings share.
+        train: rates and batch size; the epochs are the stage's.
+        folder: of the run; the rounds are in `labels-1/`, ... under it, as in the stage's own.
+
+    Returns:
+        The last checkpoint.
+    """
+    assert begin.checkpoint is not None
+    candidates = read_corpus([str(folder / "silver" / "candidates")], "parquet")
+    types = tuple(course.types)
+    pool = _pools(NameFinder(_names(stage, course), types, linker=course.linker, max_width=stage.filter.max_width))
+    labelled = frozenset(row["text"] for row in labels.select_columns(["text"]).iter_rows())
+    for number in range(1, stage.label_rounds + 1):
+        place = folder / f"labels-{number}"
+        before = folder / (f"labels-{number - 1}/student" if number > 1 else "student") / "best"
+        seed = train.seed + stage.rounds + number
+        silver = _made(candidates, place / "silver", partial(_SelfLabelling, before, stage, pool, seed, labelled))
+        mixed = silver.union(*[labels] * stage.label_copies)
+        student, _ = course.train(begin, mixed, _epochs(train, stage.epochs), place / "student")
+        begin = replace(begin, checkpoint=student)
+    return begin.checkpoint
+
+
+def _pools(finder: NameFinder) -> ray.ObjectRef:
+    """Names by type that mentions are exchanged for; not those turned round, such as "anemia, aplastic"."""
+    return ray.put({type_: [name for name in finder.names_of(type_) if "," not in name] for type_ in finder.types})
 
 
 def _names(stage: SilverStage, course: Course) -> pa.Table:
@@ -297,14 +345,17 @@ class _Judging:
 
 
 class _SelfLabelling:
-    def __init__(self, student: Path, stage: SilverStage, pools: ray.ObjectRef, seed: int) -> None:
+    def __init__(
+        self, student: Path, stage: SilverStage, pools: ray.ObjectRef, seed: int, without: Collection[str] = ()
+    ) -> None:
+        self._without = without
         self._tagger = Tagger(read_checkpoint(student))
         self._stage, self._seed = stage, seed
         self._pools: Mapping[str, Sequence[str]] = ray.get(pools)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         least, sure = self._stage.round_min_score, self._stage.round_sure_score
-        documents = list(from_table(table))
+        documents = [document for document in from_table(table) if document.text not in self._without]
         labelled = [
             self_labelled(document, found, least=least, sure=sure)
             for document, found in zip(documents, _found(self._tagger, documents, least), strict=True)
