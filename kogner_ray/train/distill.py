@@ -4,6 +4,7 @@ config.yaml      what was asked for
 teacher/         the KG as tables, the teacher's runs, the entity table H
 student/         the training run: start/, checkpoint_*/, best/, metrics.jsonl, loss.png, f1.png
 silver/          with distant supervision, its stage: see `kogner_ray.train.silver`
+labels-1/ ...    its rounds after the labels
 no_kg/           the same student trained without the KG, when a comparison was asked for
 checkpoint/      the finished student: what `Tagger.load` takes
 report.json      scores, census of annotations, coverage by the KG, provenance
@@ -157,12 +158,12 @@ def distill(config: DistillConfig) -> DistillReport:
         begin = replace(begin, checkpoint=silver.student, same_teacher=True)
     if corpus.train is not None:
         finished, census = course.train(begin, corpus.train, config.train, config.output / "student")
-        if config.silver is not None and config.silver.label_rounds:
-            taught = replace(begin, checkpoint=finished)
-            finished = go_on_from_labels(config.silver, corpus.train, taught, course, config.train, config.output)
     else:
         assert silver is not None
         finished, census = silver.student, silver.census
+    if config.silver is not None and corpus.train is not None:
+        taught = replace(begin, checkpoint=finished)
+        finished = go_on_from_labels(config.silver, corpus.train, taught, course, config.train, config.output)
     test = _test(finished, corpus, config)
     files = split_files(config.corpus, need_train=config.silver is None)
     origin = provenance(config, corpus=files, table=table) | {"leaks": corpus.leaks}

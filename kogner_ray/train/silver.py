@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -160,35 +160,37 @@ def silver_student(stage: SilverStage, begin: Start, course: Course, train: Trai
 
 
 def go_on_from_labels(
-    stage: SilverStage, labels: ray.data.Dataset, begin: Start, course: Course, train: TrainConfig, folder: Path
+    stage: SilverStage, labels: ray.data.Dataset, taught: Start, course: Course, train: TrainConfig, folder: Path
 ) -> Checkpoint:
-    """Train the student of `begin` on what it finds in the raw text, and on the labels, `stage.label_rounds` times.
+    """Train a student on what it finds in the raw text, and on the labels beside it, `stage.label_rounds` times.
 
     Args:
         stage: the settings.
-        labels: documents with labels, of which the raw text may have copies.
-        begin: the student that the labels have taught.
+        labels: labelled documents; the raw text may have copies of them, which are left out.
+        taught: holds the student that the labels have taught, the one in `student/`.
         course: what trainings share.
         train: rates and batch size; the epochs are the stage's.
-        folder: of the run; the rounds are in `labels-1/`, ... under it, as in the stage's own.
+        folder: of the run, with the finished stage in `silver/`; each round is a folder of its own in it.
 
     Returns:
         The last checkpoint.
     """
-    assert begin.checkpoint is not None
-    candidates = read_corpus([str(folder / "silver" / "candidates")], "parquet")
-    types = tuple(course.types)
-    pool = _pools(NameFinder(_names(stage, course), types, linker=course.linker, max_width=stage.filter.max_width))
-    labelled = frozenset(row["text"] for row in labels.select_columns(["text"]).iter_rows())
+    student, before = taught.checkpoint, folder / "student"
+    if stage.label_rounds:
+        finder = NameFinder(
+            _names(stage, course), tuple(course.types), linker=course.linker, max_width=stage.filter.max_width
+        )
+        pool = _pools(finder)
+        candidates = read_corpus([str(folder / "silver" / "candidates")], "parquet")
+        known = frozenset(row["text"] for row in labels.select_columns(["text"]).iter_rows())
     for number in range(1, stage.label_rounds + 1):
-        place = folder / f"labels-{number}"
-        before = folder / (f"labels-{number - 1}/student" if number > 1 else "student") / "best"
-        seed = train.seed + stage.rounds + number
-        silver = _made(candidates, place / "silver", partial(_SelfLabelling, before, stage, pool, seed, labelled))
-        mixed = silver.union(*[labels] * stage.label_copies)
-        student, _ = course.train(begin, mixed, _epochs(train, stage.epochs), place / "student")
-        begin = replace(begin, checkpoint=student)
-    return begin.checkpoint
+        place, seed = folder / f"labels-{number}", train.seed + stage.rounds + number
+        labelling = partial(_SelfLabelling, before / "best", stage, pool, seed, known)
+        mixed = _made(candidates, place / "silver", labelling).union(*[labels] * stage.label_copies)
+        begin, before = Start(taught.config, student, same_teacher=True), place / "student"
+        student, _ = course.train(begin, mixed, _epochs(train, stage.epochs), before)
+    assert student is not None
+    return student
 
 
 def _pools(finder: NameFinder) -> ray.ObjectRef:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from small_corpus import DISEASES, DRUGS, TYPES, make_documents, make_table, stu
 
 from kogner_ray.config import make_config
 from kogner_ray.data.formats.registry import read_documents, write_documents
-from kogner_ray.data.spans import Document
+from kogner_ray.data.spans import UNKNOWN, Document
 from kogner_ray.errors import ConfigError, DataError
 from kogner_ray.kg.embeddings import write_entity_table
 from kogner_ray.student.checkpoint import read_checkpoint
+from kogner_ray.tagger import Tagger
 from kogner_ray.train.distill import DistillConfig, distill
 
 RAW = [Document(document.id, document.text) for document in make_documents(60, seed=5, prefix="r")]
@@ -127,6 +129,36 @@ def test_labels_go_on_from_the_silver_student_and_the_comparison_takes_as_many_s
     # 4 passes over 60 raw documents are 40 epochs over 6
     assert steps["no_kg"] == 43
     assert report.baseline is not None and report.test is not None
+
+
+def test_the_student_of_the_labels_labels_the_raw_text_and_learns_from_both(world: World, tmp_path: Path) -> None:
+    gold, copies = GOLD[:3] + [Document("same", RAW[0].text, GOLD[0].entities[:0])], 3
+    write_documents(gold, tmp_path / "gold.jsonl")
+    stage = {"folds": 0, "exchange": 0, "epochs": 2, "label_rounds": 2, "label_copies": copies}
+    stage |= {"round_min_score": 1e-3, "round_sure_score": 1e-2}
+    corpus = {"train": [str(tmp_path / "gold.jsonl")]}
+    config = world.config(tmp_path / "run", corpus=corpus, silver=stage, compare=True)
+    distill(config)
+    n_raw = len(RAW) - 1  # one is labelled
+    for number, before in ((1, "student"), (2, "labels-1/student")):
+        place = tmp_path / "run" / f"labels-{number}"
+        made = [document for file in (place / "silver").glob("*.parquet") for document in read_documents(file)]
+        assert {d.id for d in made} == {d.id for d in RAW} - {RAW[0].id}
+        found = Tagger.load(tmp_path / "run" / before / "best").tag(
+            [d.text for d in made], threshold=1e-2, nested=True, multi_label=True, link=False
+        )
+        for document, entities in zip(made, found, strict=True):
+            seen = {(e.start, e.end, e.type) for e in entities}
+            assert {(e.start, e.end, e.type) for e in document.entities if e.type != UNKNOWN} <= seen
+        assert any(e.type != UNKNOWN for document in made for e in document.entities)
+        last = json.loads((place / "student" / "metrics.jsonl").read_text().splitlines()[-1])
+        assert last["step"] == 2 * math.ceil((n_raw + copies * len(gold)) / 8)
+    last_of_all = read_checkpoint(tmp_path / "run" / "labels-2/student/best").student
+    finished = read_checkpoint(tmp_path / "run" / "checkpoint").student
+    assert all(a.equal(b) for a, b in zip(last_of_all.parameters(), finished.parameters(), strict=True))
+    plain = json.loads((tmp_path / "run" / "no_kg" / "metrics.jsonl").read_text().splitlines()[-1])
+    # 3 epochs of labels, 2 passes over 60 raw documents before them and 4 after, and 2 x 2 x 3 over the labels
+    assert plain["epoch"] == 3 + math.ceil(6 * len(RAW) / len(gold)) + 12
 
 
 @pytest.mark.parametrize(
