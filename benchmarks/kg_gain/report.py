@@ -75,7 +75,7 @@ def _gains(cells: Cells, places: Sequence[tuple[str, str]]) -> str:
     rows = []
     for corpus, test in places:
         for share in sorted({share for c, share, _, _ in cells if c == corpus}):
-            for recipe in ("ours", "paper", "shuffled"):
+            for recipe in ("ours", "ours-masked", "ours-again", "ours-masked-again", "paper", "shuffled"):
                 for control in ("none", "shuffled", "dictionary"):
                     row = None if recipe == control else _gain(cells, corpus, test, share, recipe, control)
                     if row is not None:
@@ -133,11 +133,15 @@ def _run(cells: Cells) -> str:
     rows = []
     for tier in (1, 2):
         keys = list(wanted([tier]))
-        missing = [f"{c} {100 * s:g} % {r} {seed}" for c, s, r, seed in keys if (c, s, r, seed) not in cells]
+        missing = [key for key in keys if key not in cells]
         rows.append(f"Tier {tier}: {len(keys) - len(missing)} of {len(keys)} cells run.")
-        if missing:
-            rows.append("Not run: " + ", ".join(missing) + ".")
-    return "\n\n".join(rows)
+        for recipe in dict.fromkeys(recipe for _, _, recipe, _ in missing):
+            places: dict[str, list[str]] = {}
+            for corpus, share, other, seed in missing:
+                if other == recipe:
+                    places.setdefault(f"{corpus} {100 * share:g} %", []).append(str(seed))
+            rows.append(f"- not run, {recipe}: " + ", ".join(f"{p} ({' '.join(s)})" for p, s in places.items()))
+    return "(Seeds in brackets.)\n\n" + "\n".join(rows)
 
 
 def _plot(cells: Cells, corpora: Sequence[str]) -> None:
