@@ -2,7 +2,7 @@
 
 candidates/   the raw documents with every KG name in them; Parquet
 evidence.json what the raw corpus says of the names
-fold-0/ ...   students that each leave one fold out
+fold-0/ ...   students that each leave one fold of the names out
 scores.json   names as the students judge them
 silver/       documents to train on, with a copy whose mentions are exchanged for other names
 student/      the student trained on them
@@ -39,7 +39,7 @@ from kogner_ray.silver.annotate import Annotator, NamesConfig, believed
 from kogner_ray.silver.evidence import Evidence, gather
 from kogner_ray.silver.exchange import exchanged
 from kogner_ray.silver.names import NameFinder
-from kogner_ray.silver.scores import NameScores, fold_of, judged, self_labelled
+from kogner_ray.silver.scores import NameScores, candidates_of, held_out, judged, self_labelled
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.course import Course
@@ -60,9 +60,9 @@ class SilverStage(Config):
         format: of the files; None guesses it from each.
         names: nodes.parquet, or a folder with one, whose names are looked for; None takes the entity table's.
         filter: which names the raw text lets one believe.
-        folds: parts that the raw corpus is dealt into for students to judge names that they never saw marked; 0 leaves
-            the names as `filter` judges them.
-        fold_epochs: passes of each of these students over the parts that are not its own.
+        folds: parts that the names are dealt into for students to judge names that they never saw marked; 0 leaves the
+            names as `filter` judges them.
+        fold_epochs: passes of each of these students over the raw text.
         min_score: mean probability under which a name is no mention.
         sure_score: mean probability from which a name that `filter` doubts is one; between the two it is `UNKNOWN`.
         exchange: share of mentions exchanged for other names of their type in a copy of each document; 0 makes no copy.
@@ -84,9 +84,9 @@ class SilverStage(Config):
     fold_epochs: int = Field(1, gt=0)
     min_score: float = Field(0.03, ge=0, lt=1)
     sure_score: float = Field(0.3, ge=0, le=1)
-    exchange: float = Field(0.7, ge=0, le=1)
-    epochs: int = Field(2, gt=0)
-    rounds: int = Field(1, ge=0)
+    exchange: float = Field(0.0, ge=0, le=1)
+    epochs: int = Field(3, gt=0)
+    rounds: int = Field(0, ge=0)
     round_min_score: float = Field(0.1, gt=0, lt=1)
     round_sure_score: float = Field(0.5, gt=0, lt=1)
     label_rounds: int = Field(0, ge=0)
@@ -96,7 +96,7 @@ class SilverStage(Config):
     @property
     def passes(self) -> int:
         """Times that the whole stage trains on as many examples as the raw corpus has."""
-        judging = (self.folds - 1) * self.fold_epochs if self.folds > 1 else 0
+        judging = self.folds * self.fold_epochs if self.folds > 1 else 0
         return judging + (2 if self.exchange else 1) * self.epochs * (1 + self.rounds + self.label_rounds)
 
     @property
@@ -235,7 +235,7 @@ def _judged_by_students(
     if not path.is_file():
         scores = NameScores()
         for fold in range(stage.folds):
-            others = _mapped(candidates, partial(_Leaving, fold, stage.folds))
+            others = _mapped(candidates, partial(_HoldingOut, fold, stage.folds))
             place = folder / f"fold-{fold}"
             course.train(begin, others, _epochs(train, stage.fold_epochs), place)
             rows = _mapped(candidates, partial(_Scoring, place / "best", fold, stage.folds, stage.min_score))
@@ -306,13 +306,12 @@ class _Annotating:
         return to_table(self._annotator.annotate(document) for document in from_table(table))
 
 
-class _Leaving:
+class _HoldingOut:
     def __init__(self, fold: int, folds: int) -> None:
         self._fold, self._folds = fold, folds
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        others = (document for document in from_table(table) if fold_of(document.text, self._folds) != self._fold)
-        return to_table(believed(document) for document in others)
+        return to_table(held_out(document, self._fold, self._folds) for document in from_table(table))
 
 
 class _Scoring:
@@ -321,7 +320,7 @@ class _Scoring:
         self._fold, self._folds, self._least = fold, folds, max(least / 2, 1e-3)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        mine = [document for document in from_table(table) if fold_of(document.text, self._folds) == self._fold]
+        mine = [candidates_of(document, self._fold, self._folds) for document in from_table(table)]
         scores = NameScores()
         for document, found in zip(mine, _found(self._tagger, mine, self._least), strict=True):
             scores.add(document, found)

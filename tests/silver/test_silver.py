@@ -18,7 +18,7 @@ from kogner_ray.silver.annotate import DOUBTED, NAME, Annotator, NamesConfig, be
 from kogner_ray.silver.evidence import Evidence, gather
 from kogner_ray.silver.exchange import exchanged
 from kogner_ray.silver.names import NameFinder, name_key
-from kogner_ray.silver.scores import NameScores, fold_of, judged, self_labelled
+from kogner_ray.silver.scores import NameScores, candidates_of, fold_of, held_out, judged, self_labelled
 
 NODES = pa.Table.from_pylist(
     [
@@ -206,8 +206,23 @@ def test_what_a_student_found_becomes_mentions_and_unknown_stretches() -> None:
 
 
 @given(st.text(max_size=20), st.integers(2, 5))
-def test_a_text_has_one_fold(text: str, folds: int) -> None:
-    assert fold_of(text, folds) == fold_of(text, folds) in range(folds)
+def test_a_name_has_one_fold(name: str, folds: int) -> None:
+    assert fold_of(name, folds) == fold_of(name, folds) in range(folds)
+
+
+def test_no_student_judges_a_name_that_it_saw_marked() -> None:
+    masked = CANDIDATES.with_entities([*CANDIDATES.entities, Entity(3, 4, UNKNOWN)])
+    folds = {entity.attributes[NAME]: fold_of(entity.attributes[NAME], 2) for entity in CANDIDATES.entities}
+    assert set(folds.values()) == {0, 1}
+    judged_by: list[str] = []
+    for fold in (0, 1):
+        taught, asked = held_out(masked, fold, 2), candidates_of(masked, fold, 2)
+        assert [(e.start, e.end) for e in taught.entities] == [(e.start, e.end) for e in masked.entities]
+        marked = {taught.surface(entity) for entity in taught.entities if entity.type != UNKNOWN}
+        assert marked == {name for name in ("aspirin",) if folds[name] != fold}  # the others are doubted
+        judged_by += [asked.surface(entity) for entity in asked.entities]
+        assert not marked & set(judged_by[-len(asked.entities) :])
+    assert sorted(judged_by) == sorted(folds)
 
 
 NAMES = {"Chemical": ["sodium 2-mercaptoethanesulfonate", "tin"], "Disease": ["paralysis agitans"]}
