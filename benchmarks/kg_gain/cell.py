@@ -76,8 +76,11 @@ class Cell:
 
     def _config(self) -> tuple[DistillConfig, int]:
         data, kgs = self.work / "data", self.work / "kg"
-        raw = write(bare(sentences(self.corpus, self.cap)), data / f"{self.corpus}-raw.jsonl")
-        n_raw, n_gold, epochs = len(sentences(self.corpus, self.cap)), 0, 1
+        text = sentences(self.corpus, self.cap)
+        n_raw, n_gold, epochs = len(text), 0, 1
+        if self.settings.get("raw") == "more":
+            text = text + read(self.corpus, "dev")
+        raw = write(bare(text), data / f"{self.corpus}-raw-{len(text)}.jsonl")
         values: dict[str, Any] = {
             "output": str(self.work / "cells" / self.name),
             "corpus": {"types": self.world["types"]},
@@ -111,7 +114,7 @@ class Cell:
             variant = self.settings.get("names", "biokg")
             names = nodes_for(variant, self.corpus, self.cap, kgs)
             values["silver"] = {**silver, "raw": [str(raw)], "names": str(names)}
-            steps += math.ceil(stage.passes * n_raw / 16)
+            steps += math.ceil(stage.passes * len(text) / 16)
             if n_gold:
                 steps += math.ceil(stage.label_passes * n_gold / 16)
             self._share_silver(Path(values["output"]))

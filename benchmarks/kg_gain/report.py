@@ -75,7 +75,7 @@ def _gains(cells: Cells, places: Sequence[tuple[str, str]]) -> str:
     rows = []
     for corpus, test in places:
         for share in sorted({share for c, share, _, _ in cells if c == corpus}):
-            for recipe in ("ours", "ours-masked", "ours-again", "ours-masked-again", "paper", "shuffled"):
+            for recipe in ("ours", "ours-masked", "ours-more", "paper", "shuffled"):
                 for control in ("none", "shuffled", "dictionary"):
                     row = None if recipe == control else _gain(cells, corpus, test, share, recipe, control)
                     if row is not None:

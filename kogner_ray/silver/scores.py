@@ -120,15 +120,26 @@ def _judged(entities: Sequence[Entity], scores: NameScores, least: float, sure: 
             yield Entity(entity.start, entity.end, UNKNOWN if unsure else entity.type)
 
 
-def self_labelled(document: Document, found: Iterable[Scored], *, least: float, sure: float) -> Document:
-    """`document` with what a student found in it: mentions from `sure` on, `UNKNOWN` stretches from `least` on.
+def self_labelled(document: Document, found: Iterable[Scored], *, doubt: float, least: float, sure: float) -> Document:
+    """`document` with its names and what a student found in it, none overlapping another.
 
-    `found` may overlap; of overlapping spans only the most probable one is taken, if it is a mention.
+    Mentions are what it found from `sure` on, the most probable first; then the names of `document`, but for those that
+    it gives less than `doubt`; what else it found from `least` on is `UNKNOWN`.
+
+    Args:
+        document: with the judged names as entities; the rest of what may overlap is left out.
+        found: spans with probabilities of at least `doubt` and `least`; they may overlap.
+        doubt: a probability.
+        least: a probability.
+        sure: a probability.
     """
+    spans = sorted(found, key=lambda span: (-span.score, span.start, span.end))
+    scores = {(span.start, span.end, span.type): span.score for span in spans}
+    names = [e for e in document.entities if scores.get((e.start, e.end, e.type), 0.0) >= doubt or e.type == UNKNOWN]
+    wanted = [Entity(span.start, span.end, span.type) for span in spans if span.score >= sure] + names
+    wanted += [Entity(span.start, span.end, UNKNOWN) for span in spans if least <= span.score < sure]
     taken: list[Entity] = []
-    for span in sorted(found, key=lambda span: (-span.score, span.start, span.end)):
-        if span.score < least:
-            break
-        if all(span.end <= other.start or other.end <= span.start for other in taken):
-            taken.append(Entity(span.start, span.end, span.type if span.score >= sure else UNKNOWN))
+    for entity in wanted:
+        if all(entity.end <= other.start or other.end <= entity.start for other in taken):
+            taken.append(entity)
     return document.with_entities(sorted(taken, key=lambda entity: entity.start))

@@ -4,7 +4,7 @@ config.yaml      what was asked for
 teacher/         the KG as tables, the teacher's runs, the entity table H
 student/         the training run: start/, checkpoint_*/, best/, metrics.jsonl, loss.png, f1.png
 silver/          with distant supervision, its stage: see `kogner_ray.train.silver`
-labels-1/ ...    its rounds after the labels
+round-1/ ...     its rounds of self-training
 no_kg/           the same student trained without the KG, when a comparison was asked for
 checkpoint/      the finished student: what `Tagger.load` takes
 report.json      scores, census of annotations, coverage by the KG, provenance
@@ -40,7 +40,7 @@ from kogner_ray.train.provenance import provenance
 from kogner_ray.train.run_folder import claim, write_text
 from kogner_ray.train.session import Workers
 from kogner_ray.train.settings import LossConfig, TrainConfig
-from kogner_ray.train.silver import SilverReport, SilverStage, go_on_from_labels, silver_student
+from kogner_ray.train.silver import SilverReport, SilverStage, silver_student, train_in_rounds
 from kogner_ray.train.sources import CorpusConfig, KgConfig, entity_table, read_splits, split_files
 from kogner_ray.train.start import find_start
 
@@ -161,9 +161,9 @@ def distill(config: DistillConfig) -> DistillReport:
     else:
         assert silver is not None
         finished, census = silver.student, silver.census
-    if config.silver is not None and corpus.train is not None:
+    if config.silver is not None:
         taught = replace(begin, checkpoint=finished)
-        finished = go_on_from_labels(config.silver, corpus.train, taught, course, config.train, config.output)
+        finished = train_in_rounds(config.silver, corpus.train, taught, course, config.train, config.output)
     test = _test(finished, corpus, config)
     files = split_files(config.corpus, need_train=config.silver is None)
     origin = provenance(config, corpus=files, table=table) | {"leaks": corpus.leaks}

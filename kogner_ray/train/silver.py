@@ -1,14 +1,15 @@
 """Distant supervision on Ray: raw text and the names of a KG -> a student that has seen no label.
 
-candidates/   the raw documents with every KG name in them; Parquet
-evidence.json what the raw corpus says of the names
-fold-0/ ...   students that each leave one fold of the names out
-scores.json   names as the students judge them
-silver/       documents to train on, with a copy whose mentions are exchanged for other names
-student/      the student trained on them
-round-1/ ...  documents as the student before labels them (silver/), and the student trained on these (student/)
+silver/
+    candidates/   the raw documents with every KG name in them; Parquet
+    evidence.json what the raw corpus says of the names
+    fold-0/ ...   students that each leave one fold of the names out
+    scores.json   names as the students judge them
+    silver/       documents to train on, with a copy whose mentions are exchanged for other names
+    student/      the student trained on them
+round-1/ ...      silver/: names and what the student before finds; student/: the one trained on these and the labels
 
-With labels, the student that they gave may label the raw text in turn: `go_on_from_labels`.
+Labels, if there are any, are learnt between the two: `silver_student` comes before them, `train_in_rounds` after them.
 
 Each is written whole or not at all, and none is made again. Every step over documents is a Ray Data pipeline whose
 actors share one index of the names; corpora may be larger than memory.
@@ -67,12 +68,12 @@ class SilverStage(Config):
         sure_score: mean probability from which a name that `filter` doubts is one; between the two it is `UNKNOWN`.
         exchange: share of mentions exchanged for other names of their type in a copy of each document; 0 makes no copy.
         epochs: passes over the silver documents and their copies.
-        rounds: times that the student labels the raw text itself and is trained on what it found.
+        rounds: times that the student, once it has learnt the labels where there are any, labels the raw text itself
+            and is trained on that and the labels together.
+        round_epochs: passes over what a round labels.
         round_min_score: probability from which what a student finds in a round is `UNKNOWN`.
         round_sure_score: probability from which it is a mention.
-        label_rounds: times that the student which labels have taught labels the raw text, other than the labelled
-            documents, and is trained on that and the labels together.
-        label_copies: times that each labelled document is among what such a round trains on.
+        label_copies: times that each labelled document is among what a round trains on.
         limit: use only the first so many raw documents.
     """
 
@@ -85,11 +86,11 @@ class SilverStage(Config):
     min_score: float = Field(0.03, ge=0, lt=1)
     sure_score: float = Field(0.3, ge=0, le=1)
     exchange: float = Field(0.0, ge=0, le=1)
-    epochs: int = Field(3, gt=0)
-    rounds: int = Field(0, ge=0)
+    epochs: int = Field(2, gt=0)
+    rounds: int = Field(1, ge=0)
+    round_epochs: int = Field(1, gt=0)
     round_min_score: float = Field(0.1, gt=0, lt=1)
     round_sure_score: float = Field(0.5, gt=0, lt=1)
-    label_rounds: int = Field(0, ge=0)
     label_copies: int = Field(4, gt=0)
     limit: int | None = Field(None, gt=0)
 
@@ -97,12 +98,12 @@ class SilverStage(Config):
     def passes(self) -> int:
         """Times that the whole stage trains on as many examples as the raw corpus has."""
         judging = self.folds * self.fold_epochs if self.folds > 1 else 0
-        return judging + (2 if self.exchange else 1) * self.epochs * (1 + self.rounds + self.label_rounds)
+        return judging + (2 if self.exchange else 1) * (self.epochs + self.rounds * self.round_epochs)
 
     @property
     def label_passes(self) -> int:
-        """Times that `label_rounds` train on the labels."""
-        return self.label_rounds * self.label_copies * self.epochs
+        """Times that the rounds train on the labels."""
+        return self.rounds * self.round_epochs * self.label_copies
 
 
 @dataclass(frozen=True)
@@ -145,29 +146,22 @@ def silver_student(stage: SilverStage, begin: Start, course: Course, train: Trai
         raise DataError(f"silver.raw: the raw corpus holds no name of the KG; wanted: {', '.join(types)}")
     candidates = _made(_raw(stage), folder / "candidates", partial(_Annotating, shared, evidence, stage.filter))
     scores = _judged_by_students(stage, begin, course, train, candidates, folder)
-    pool = _pools(finder)
-    judging = partial(_Judging, scores, stage, pool, train.seed)
+    judging = partial(_Judging, scores, stage, _pools(finder), train.seed)
     silver = _made(candidates, folder / "silver", judging)
     student, census = course.train(begin, silver, _epochs(train, stage.epochs), folder / "student")
-    for number in range(1, stage.rounds + 1):
-        before = Start(begin.config, student, same_teacher=True)
-        labelling = partial(_SelfLabelling, _best(folder, number - 1), stage, pool, train.seed + number)
-        silver = _made(candidates, folder / f"round-{number}" / "silver", labelling)
-        student, census = course.train(
-            before, silver, _epochs(train, stage.epochs), folder / f"round-{number}" / "student"
-        )
     return SilverReport(student, candidates.count(), census)
 
 
-def go_on_from_labels(
-    stage: SilverStage, labels: ray.data.Dataset, taught: Start, course: Course, train: TrainConfig, folder: Path
+@plain_errors()
+def train_in_rounds(
+    stage: SilverStage, labels: ray.data.Dataset | None, taught: Start, course: Course, train: TrainConfig, folder: Path
 ) -> Checkpoint:
-    """Train a student on what it finds in the raw text, and on the labels beside it, `stage.label_rounds` times.
+    """Train a student on what it finds in the raw text, and on the labels beside it, `stage.rounds` times.
 
     Args:
         stage: the settings.
-        labels: labelled documents; the raw text may have copies of them, which are left out.
-        taught: holds the student that the labels have taught, the one in `student/`.
+        labels: labelled documents; the raw text may have copies of them, which are left out. None trains without.
+        taught: holds the student to go on from, the one in `student/`, or in `silver/student/` without labels.
         course: what trainings share.
         train: rates and batch size; the epochs are the stage's.
         folder: of the run, with the finished stage in `silver/`; each round is a folder of its own in it.
@@ -175,21 +169,25 @@ def go_on_from_labels(
     Returns:
         The last checkpoint.
     """
-    student, before = taught.checkpoint, folder / "student"
-    if stage.label_rounds:
-        finder = NameFinder(
-            _names(stage, course), tuple(course.types), linker=course.linker, max_width=stage.filter.max_width
-        )
-        pool = _pools(finder)
-        candidates = read_corpus([str(folder / "silver" / "candidates")], "parquet")
-        known = frozenset(row["text"] for row in labels.select_columns(["text"]).iter_rows())
-    for number in range(1, stage.label_rounds + 1):
-        place, seed = folder / f"labels-{number}", train.seed + stage.rounds + number
-        labelling = partial(_SelfLabelling, before / "best", stage, pool, seed, known)
-        mixed = _made(candidates, place / "silver", labelling).union(*[labels] * stage.label_copies)
-        begin, before = Start(taught.config, student, same_teacher=True), place / "student"
-        student, _ = course.train(begin, mixed, _epochs(train, stage.epochs), before)
+    student, before = taught.checkpoint, folder / ("student" if labels is not None else "silver/student")
     assert student is not None
+    if not stage.rounds:
+        return student
+    finder = NameFinder(
+        _names(stage, course), tuple(course.types), linker=course.linker, max_width=stage.filter.max_width
+    )
+    pools, scores = _pools(finder), _scores(stage, folder / "silver")
+    candidates = read_corpus([str(folder / "silver" / "candidates")], "parquet")
+    rows = [] if labels is None else labels.select_columns(["text"]).iter_rows()
+    known = frozenset(row["text"] for row in rows)
+    for number in range(1, stage.rounds + 1):
+        place = folder / f"round-{number}"
+        labelling = partial(_SelfLabelling, before / "best", scores, stage, pools, train.seed + number, known)
+        documents = _made(candidates, place / "silver", labelling)
+        if labels is not None:
+            documents = documents.union(*[labels] * stage.label_copies)
+        begin, before = Start(taught.config, student, same_teacher=True), place / "student"
+        student, _ = course.train(begin, documents, _epochs(train, stage.round_epochs), before)
     return student
 
 
@@ -241,15 +239,18 @@ def _judged_by_students(
             rows = _mapped(candidates, partial(_Scoring, place / "best", fold, stage.folds, stage.min_score))
             scores = NameScores.of([*scores.rows(), *rows.iter_rows()])
         write_text(json.dumps(scores.rows()), path)
-    return NameScores.of(json.loads(path.read_text(encoding="utf-8")))
+    return _scores(stage, folder)
+
+
+def _scores(stage: SilverStage, folder: Path) -> NameScores | None:
+    """What the students of a finished stage think of the names; None where none was asked."""
+    if stage.folds < 2:
+        return None
+    return NameScores.of(json.loads((folder / "scores.json").read_text(encoding="utf-8")))
 
 
 def _epochs(train: TrainConfig, epochs: int) -> TrainConfig:
     return train.model_copy(update={"epochs": epochs, "evaluate_every": epochs, "patience": None})
-
-
-def _best(folder: Path, number: int) -> Path:
-    return (folder if number == 0 else folder / f"round-{number}") / "student" / "best"
 
 
 def _made(documents: ray.data.Dataset, folder: Path, step: Callable[[], Step]) -> ray.data.Dataset:
@@ -336,32 +337,45 @@ class _Judging:
         self._pools: Mapping[str, Sequence[str]] = ray.get(pools)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        documents = [self._judged(document) for document in from_table(table)]
+        documents = [_judged(document, self._scores, self._stage) for document in from_table(table)]
         return to_table(_with_copies(documents, self._stage, self._pools, self._seed))
-
-    def _judged(self, document: Document) -> Document:
-        if self._scores is None:
-            return believed(document)
-        return judged(document, self._scores, least=self._stage.min_score, sure=self._stage.sure_score)
 
 
 class _SelfLabelling:
     def __init__(
-        self, student: Path, stage: SilverStage, pools: ray.ObjectRef, seed: int, without: Collection[str] = ()
+        self,
+        student: Path,
+        scores: NameScores | None,
+        stage: SilverStage,
+        pools: ray.ObjectRef,
+        seed: int,
+        without: Collection[str],
     ) -> None:
-        self._without = without
         self._tagger = Tagger(read_checkpoint(student))
-        self._stage, self._seed = stage, seed
+        self._scores, self._stage, self._seed, self._without = scores, stage, seed, without
         self._pools: Mapping[str, Sequence[str]] = ray.get(pools)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        least, sure = self._stage.round_min_score, self._stage.round_sure_score
+        stage = self._stage
         documents = [document for document in from_table(table) if document.text not in self._without]
+        least = min(stage.min_score, stage.round_min_score)
         labelled = [
-            self_labelled(document, found, least=least, sure=sure)
+            self_labelled(
+                _judged(document, self._scores, stage),
+                found,
+                doubt=stage.min_score,
+                least=stage.round_min_score,
+                sure=stage.round_sure_score,
+            )
             for document, found in zip(documents, _found(self._tagger, documents, least), strict=True)
         ]
-        return to_table(_with_copies(labelled, self._stage, self._pools, self._seed))
+        return to_table(_with_copies(labelled, stage, self._pools, self._seed))
+
+
+def _judged(document: Document, scores: NameScores | None, stage: SilverStage) -> Document:
+    if scores is None:
+        return believed(document)
+    return judged(document, scores, least=stage.min_score, sure=stage.sure_score)
 
 
 def _found(tagger: Tagger, documents: Sequence[Document], threshold: float) -> list[Any]:

@@ -194,15 +194,26 @@ def test_students_judge_names() -> None:
     assert len(unseen.entities) == 3
 
 
-def test_what_a_student_found_becomes_mentions_and_unknown_stretches() -> None:
+def test_what_a_student_found_joins_the_names() -> None:
     spans = [
         Span(0, 7, "Chemical", 0.9),
         Span(0, 15, "Disease", 0.6),
         Span(8, 15, "Chemical", 0.3),
         Span(16, 22, "Chemical", 0.01),
     ]
-    document = self_labelled(CANDIDATES, spans, least=0.1, sure=0.5)
-    assert [(document.surface(e), e.type) for e in document.entities] == [("aspirin", "Chemical"), ("insulin", UNKNOWN)]
+    shares = {"doubt": 0.05, "least": 0.1, "sure": 0.5}
+    bare = CANDIDATES.with_entities([])
+    alone = self_labelled(bare, spans, **shares)
+    assert [(alone.surface(e), e.type) for e in alone.entities] == [("aspirin", "Chemical"), ("insulin", UNKNOWN)]
+    joined = self_labelled(CANDIDATES, spans, **shares)
+    assert [(joined.surface(e), e.type) for e in joined.entities] == [("aspirin", "Chemical"), ("insulin", "Chemical")]
+    kept = self_labelled(CANDIDATES, spans, doubt=0.0, least=0.1, sure=0.5)
+    assert [kept.surface(e) for e in kept.entities] == ["aspirin", "insulin", "indium"]
+    longer = self_labelled(CANDIDATES, [Span(0, 15, "Disease", 0.6)], doubt=0.0, least=0.1, sure=0.5)
+    assert [(longer.surface(e), e.type) for e in longer.entities] == [
+        ("aspirin insulin", "Disease"),
+        ("indium", "Chemical"),
+    ]
 
 
 @given(st.text(max_size=20), st.integers(2, 5))

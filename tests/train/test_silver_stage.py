@@ -25,8 +25,9 @@ RAW = [Document(document.id, document.text) for document in make_documents(60, s
 TEST = make_documents(12, seed=2, prefix="t")
 GOLD = make_documents(6, seed=3, prefix="g")
 # An encoder of random weights cannot tell from a name's place what it is: no name is dropped for its score.
-STAGE = {"fold_epochs": 2, "epochs": 15, "exchange": 0.7, "min_score": 0.0, "filter": {"min_length": 3, "rare": 100}}
+STAGE = {"fold_epochs": 2, "epochs": 15, "exchange": 0.7, "rounds": 0, "min_score": 0.0, "filter": {"min_length": 3, "rare": 100}}
 
+NAMES = {name for known in (*DRUGS, *DISEASES) for name in (known, f"{known} alias")}
 ALIGNMENT = {"whiten": True, "loss": {"alignment": "contrastive"}}
 
 
@@ -94,19 +95,18 @@ def test_every_raw_document_is_trained_on_with_a_copy_of_other_names(without_lab
         assert document.entities
         assert (document.text in texts) == ("#" not in document.id) or document.id.endswith("#0")
         assert all(document.surface(e).lower() in aliases[e.type] for e in document.entities if e.type != "?")
-    assert len(silver_of(without_labels, "round-1/silver")) == 2 * len(RAW)
+    assert len(silver_of(without_labels, "../round-1/silver")) == 2 * len(RAW)
     scores = json.loads((without_labels / "silver" / "scores.json").read_text())
     assert {(row["type"], row["name"]) for row in scores} <= {(t, name) for t, known in names.items() for name in known}
 
 
 def test_a_stage_that_was_cut_off_goes_on(without_labels: Path, world: World) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (without_labels / "silver").rglob("*.parquet")}
+    before = {path: path.stat().st_mtime_ns for path in without_labels.rglob("*.parquet")}
     (without_labels / "report.json").unlink()
-    left = without_labels / "silver" / "round-1" / ".silver.partial"
-    left.mkdir(exist_ok=True)
+    (without_labels / "round-1" / ".silver.partial").mkdir(exist_ok=True)
     report = distill(world.config(without_labels, silver={"rounds": 1}, **ALIGNMENT))
     assert report.test.report.micro.f1 > 0.8
-    assert {path: path.stat().st_mtime_ns for path in (without_labels / "silver").rglob("*.parquet")} == before
+    assert {path: path.stat().st_mtime_ns for path in without_labels.rglob("*.parquet")} == before
 
 
 def test_labels_go_on_from_the_silver_student_and_the_comparison_takes_as_many_steps(
@@ -134,14 +134,14 @@ def test_labels_go_on_from_the_silver_student_and_the_comparison_takes_as_many_s
 def test_the_student_of_the_labels_labels_the_raw_text_and_learns_from_both(world: World, tmp_path: Path) -> None:
     gold, copies = GOLD[:3] + [Document("same", RAW[0].text, GOLD[0].entities[:0])], 3
     write_documents(gold, tmp_path / "gold.jsonl")
-    stage = {"folds": 0, "exchange": 0, "epochs": 2, "label_rounds": 2, "label_copies": copies}
+    stage = {"folds": 0, "exchange": 0, "epochs": 2, "rounds": 2, "round_epochs": 2, "label_copies": copies}
     stage |= {"round_min_score": 1e-3, "round_sure_score": 1e-2}
     corpus = {"train": [str(tmp_path / "gold.jsonl")]}
     config = world.config(tmp_path / "run", corpus=corpus, silver=stage, compare=True)
     distill(config)
     n_raw = len(RAW) - 1  # one is labelled
-    for number, before in ((1, "student"), (2, "labels-1/student")):
-        place = tmp_path / "run" / f"labels-{number}"
+    for number, before in ((1, "student"), (2, "round-1/student")):
+        place = tmp_path / "run" / f"round-{number}"
         made = [document for file in (place / "silver").glob("*.parquet") for document in read_documents(file)]
         assert {d.id for d in made} == {d.id for d in RAW} - {RAW[0].id}
         found = Tagger.load(tmp_path / "run" / before / "best").tag(
@@ -149,11 +149,12 @@ def test_the_student_of_the_labels_labels_the_raw_text_and_learns_from_both(worl
         )
         for document, entities in zip(made, found, strict=True):
             seen = {(e.start, e.end, e.type) for e in entities}
-            assert {(e.start, e.end, e.type) for e in document.entities if e.type != UNKNOWN} <= seen
-        assert any(e.type != UNKNOWN for document in made for e in document.entities)
+            mentions = [e for e in document.entities if e.type != UNKNOWN]
+            assert mentions
+            assert all((e.start, e.end, e.type) in seen or document.surface(e).lower() in NAMES for e in mentions)
         last = json.loads((place / "student" / "metrics.jsonl").read_text().splitlines()[-1])
         assert last["step"] == 2 * math.ceil((n_raw + copies * len(gold)) / 8)
-    last_of_all = read_checkpoint(tmp_path / "run" / "labels-2/student/best").student
+    last_of_all = read_checkpoint(tmp_path / "run" / "round-2/student/best").student
     finished = read_checkpoint(tmp_path / "run" / "checkpoint").student
     assert all(a.equal(b) for a, b in zip(last_of_all.parameters(), finished.parameters(), strict=True))
     plain = json.loads((tmp_path / "run" / "no_kg" / "metrics.jsonl").read_text().splitlines()[-1])
