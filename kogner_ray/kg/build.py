@@ -22,6 +22,7 @@ from kogner_ray.embedded import kg_files
 from kogner_ray.errors import ConfigError
 from kogner_ray.kg.folder import whole_folder
 from kogner_ray.kg.formats import Format, read_any
+from kogner_ray.kg.formats.ontology import OntologyConfig
 from kogner_ray.kg.formats.report import ReadReport
 from kogner_ray.kg.partition import PartitionConfig, PartitionMeta, write_partitions
 from kogner_ray.kg.tables import KnowledgeGraph
@@ -38,6 +39,7 @@ class BuildKgConfig(Config):
         output: folder to write; an older one is replaced.
         nodes: node file, where it does not lie beside the edges.
         format: format of `source`; by default it follows from the file names.
+        ontology: how the terms of an OBO or RDF file become nodes.
         strict: refuse the first irregular row instead of counting it.
         partition: how to cut the graph into parts; none without it.
     """
@@ -46,6 +48,7 @@ class BuildKgConfig(Config):
     output: Path
     nodes: Path | None = None
     format: Format | None = None
+    ontology: OntologyConfig = OntologyConfig()
     strict: bool = False
     partition: PartitionConfig | None = None
 
@@ -87,7 +90,9 @@ def build_kg(config: BuildKgConfig) -> BuildReport:
     """
     started = time.monotonic()
     _refuse_overwriting(config)
-    kg, read = read_any(config.source, nodes=config.nodes, format=config.format, strict=config.strict)
+    kg, read = read_any(
+        config.source, nodes=config.nodes, format=config.format, ontology=config.ontology, strict=config.strict
+    )
     degrees = np.bincount(kg.triples[:, [0, 2]].ravel(), minlength=kg.n_nodes)
     kg = _with_degrees(kg, degrees)
     with whole_folder(config.output, marker=REPORT) as folder:
