@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from kogner_ray.config import Config
@@ -93,8 +94,7 @@ def build_kg(config: BuildKgConfig) -> BuildReport:
     kg, read = read_any(
         config.source, nodes=config.nodes, format=config.format, ontology=config.ontology, strict=config.strict
     )
-    degrees = np.bincount(kg.triples[:, [0, 2]].ravel(), minlength=kg.n_nodes)
-    kg = _with_degrees(kg, degrees)
+    kg = with_degrees(kg)
     with whole_folder(config.output, marker=REPORT) as folder:
         kg.write(folder)
         parts = None if config.partition is None else write_partitions(kg, folder / "parts", config.partition)
@@ -103,7 +103,7 @@ def build_kg(config: BuildKgConfig) -> BuildReport:
             read=read,
             node_types=_counts(kg.types, kg.node_types),
             relations=_counts(kg.relations, kg.triples[:, 1]),
-            isolated_nodes=int((degrees == 0).sum()),
+            isolated_nodes=pc.sum(pc.equal(kg.nodes["degree"], 0)).as_py() or 0,
             partition=parts,
             seconds=round(time.monotonic() - started, 3),
         )
@@ -119,7 +119,9 @@ def _refuse_overwriting(config: BuildKgConfig) -> None:
             raise ConfigError(f"output: {config.output} holds the source {path}, which it would replace")
 
 
-def _with_degrees(kg: KnowledgeGraph, degrees: np.ndarray[Any, np.dtype[np.int64]]) -> KnowledgeGraph:
+def with_degrees(kg: KnowledgeGraph) -> KnowledgeGraph:
+    """`kg` with a node column `degree`: the edges of each node, loops counted twice."""
+    degrees = np.bincount(kg.triples[:, [0, 2]].ravel(), minlength=kg.n_nodes)
     nodes = kg.nodes.drop_columns("degree") if "degree" in kg.nodes.column_names else kg.nodes
     return KnowledgeGraph(nodes.append_column("degree", pa.array(degrees, pa.int64())), kg.edges)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from rich.table import Table
 
 from kogner_ray.kg.names import ID_COLUMNS, bare_id, normalise_name
 from kogner_ray.kg.tables import KnowledgeGraph
@@ -58,6 +59,67 @@ class Neighbourhood:
         for neighbour in self.of(row):
             groups[neighbour.relation, neighbour.direction].append(neighbour.row)
         return dict(sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A node with its neighbours.
+
+    Attributes:
+        node: its columns.
+        degree: its edges.
+        relations: "relation" and direction -> number of neighbours, and id, name and type of the first ones.
+    """
+
+    node: dict[str, Any]
+    degree: int
+    relations: tuple[tuple[str, Direction, int, tuple[dict[str, str], ...]], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        names = ("relation", "direction", "count", "neighbours")
+        relations = [dict(zip(names, group, strict=True)) for group in self.relations]
+        return {"node": self.node, "degree": self.degree, "relations": relations}
+
+    def as_table(self) -> Table:
+        """A table for the terminal."""
+        node = self.node
+        synonyms = ", ".join(node.get("synonyms") or [])
+        title = f"{node['name']} ({node['id']}, {node['type']}): {self.degree:,} edges"
+        table = Table(title=title, caption="\n".join(filter(None, (synonyms, node.get("description")))) or None)
+        table.add_column("relation")
+        table.add_column("", justify="right")
+        table.add_column("neighbours")
+        for relation, direction, count, shown in self.relations:
+            names = ", ".join(f"{other['name']} ({other['id']})" for other in shown)
+            more = f", {count - len(shown):,} more" if count > len(shown) else ""
+            table.add_row(f"{'' if direction == 'out' else '<- '}{relation}", f"{count:,}", names + more)
+        return table
+
+
+class Entries:
+    """The nodes of a graph, to be looked up one by one."""
+
+    def __init__(self, kg: KnowledgeGraph) -> None:
+        """Sort the edges of `kg`."""
+        self._kg, self._edges = kg, Neighbourhood(kg)
+        self._degrees = np.bincount(kg.triples[:, [0, 2]].ravel(), minlength=kg.n_nodes)
+
+    def find(self, wanted: str) -> list[int]:
+        """As `find_nodes`."""
+        return find_nodes(self._kg, wanted)
+
+    def entry(self, row: int, *, limit: int) -> Entry:
+        """A node with up to `limit` neighbours of each relation and direction, those with the most edges first."""
+        groups = []
+        for (relation, direction), rows in self._edges.by_relation(row).items():
+            best = sorted(rows, key=lambda other: (-self._degrees[other], other))[:limit]
+            groups.append((relation, direction, len(rows), tuple(self._about(other) for other in best)))
+        node = {name: self._kg.nodes[name][row].as_py() for name in self._kg.nodes.column_names}
+        return Entry(node, int(self._degrees[row]), tuple(groups))
+
+    def _about(self, row: int) -> dict[str, str]:
+        return {name: self._kg.nodes[name][row].as_py() for name in ("id", "name", "type")}
 
 
 def find_nodes(kg: KnowledgeGraph, wanted: str) -> list[int]:

@@ -55,6 +55,8 @@ def read(
     found = _Ontology(path, issues)
     for stanza in _stanzas(path):
         found.add(stanza)
+    if not found.read:
+        raise DataError("expected an OBO file, found an empty one", path=path, line=1)
     config = ontology or OntologyConfig()
     nodes, edges = raw_tables(found.terms, found.edges, found.relations, config, path, issues)
     return assemble(nodes, edges, issues=issues)
@@ -94,10 +96,12 @@ class _Ontology:
     terms: list[Term] = field(default_factory=list)
     edges: Edges = field(default_factory=Edges)
     relations: dict[str, str] = field(default_factory=dict)
+    read: int = 0
     _header: bool = True
 
     def add(self, stanza: list[_Line]) -> None:
         """Take a stanza up; the first one is the header."""
+        self.read += len(stanza)
         if self._header:
             self._header = False
             self._add_header(stanza)
@@ -120,9 +124,7 @@ class _Ontology:
             self.relations[own] = name or own
 
     def _add_header(self, lines: list[_Line]) -> None:
-        if not lines:
-            return
-        number, first = lines[0]
+        number, first = lines[0] if lines else (1, "format-version: 1.2")
         if ":" not in first:
             expected = "expected an OBO file, which begins with tags such as format-version: 1.2"
             raise DataError(f"{expected}, found {shown(first)}", path=self.path, line=number)
