@@ -41,11 +41,12 @@ _IDS = {
 }
 _LEAST = 50
 _NOTE = f"""\
-Pairs of nodes: those that merging puts into one cluster, those that biokg's `cluster` does, and those that both do.
-Only pairs of one id, and pairs of vocabularies of which biokg's clusters have at least {_LEAST}, count (they never say
-whether a DrugBank and a MeSH id are one concept); beside another graph only nodes whose id biokg has, and only pairs across the two graphs.
-biokg's clusters come from references between ontologies, and lack some that are right, so that precision is a lower
-bound; pairs that no name shows cannot be found by names. Seconds are wall time on a machine that others used, too."""
+Pairs of nodes: those that merging puts into one cluster, those that biokg's `cluster` does, and those that both do. Of
+them count pairs of one id, and pairs of vocabularies of which biokg's clusters have at least {_LEAST} (they never say
+whether a DrugBank and a MeSH id are one concept); beside another graph only nodes whose id biokg has, and only pairs
+across the two graphs. biokg's clusters come from references between ontologies, and lack some that are right, so that
+precision is a lower bound; pairs that no name shows cannot be found by names. Seconds are wall time on a machine that
+others used, too."""
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """`kogner kg`: knowledge graphs."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +40,7 @@ def kg_build(
     """
     from kogner_ray.kg.build import BuildKgConfig, build_kg
 
-    given = {"source": source, "output": output, "format": format, "strict": strict or None}
+    given: dict[str, object] = {"source": source, "output": output, "format": format, "strict": strict or None}
     print_json(build_kg(load(BuildKgConfig, config, [*_given(given), *(set_ or [])])).as_dict())
 
 
@@ -92,7 +93,9 @@ def kg_plot(kg: Graph, output: Annotated[Path, typer.Argument(help="PNG to write
 
 @app.command("merge")
 def kg_merge(
-    paths: Annotated[list[str] | None, typer.Argument(help="Graphs and the folder to write: KG... OUT.")] = None,
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="KG... OUT", help="The graphs, and the folder to write.")
+    ] = None,
     collapse: Annotated[bool, typer.Option("--collapse", help="Make one node of each cluster.")] = False,
     synonyms: Annotated[bool, typer.Option("--synonyms", help="A name and a synonym may join, too.")] = False,
     config: ConfigFile = None,
@@ -106,7 +109,7 @@ def kg_merge(
     from kogner_ray.kg.merge import MergeConfig, merge_kgs
 
     *sources, output = paths or [""]
-    given = {"sources": sources or None, "output": output or None, "collapse": collapse or None}
+    given: dict[str, object] = {"sources": sources or None, "output": output or None, "collapse": collapse or None}
     given |= {"concepts.synonyms": synonyms or None}
     print_json(merge_kgs(load(MergeConfig, config, [*_given(given), *(set_ or [])])).as_dict())
 
@@ -135,7 +138,8 @@ def kg_neighbours(
 @app.command("annotate")
 def kg_annotate(
     paths: Annotated[
-        list[str] | None, typer.Argument(help="The KG, raw text and the file to write: KG RAW... OUT.")
+        list[str] | None,
+        typer.Argument(metavar="KG RAW... OUT", help="The graph, the raw text, and the file to write."),
     ] = None,
     types: Annotated[
         str | None, typer.Option(help="Comma-separated; all of the KG's by default. The first wins a common name.")
@@ -162,7 +166,7 @@ def kg_annotate(
     kg, *raw, output = paths if paths and len(paths) > 2 else [None, None]
     if paths and kg is None:
         raise ConfigError(f"expected KG RAW... OUT, got {' '.join(paths)}")
-    given = {"kg": kg, "raw": raw or None, "output": output, "types": types and types.split(",")}
+    given: dict[str, object] = {"kg": kg, "raw": raw or None, "output": output, "types": types and types.split(",")}
     given |= {"gold": gold, "ids": ids and ids.split(","), "format": format, "to": to}
     report = annotate_corpus(load(AnnotateConfig, config, [*_given(given), *(set_ or [])]))
     print_json(report.as_dict())
@@ -174,6 +178,6 @@ def _read(kg: Path) -> "KnowledgeGraph":
     return read_any(kg)[0]
 
 
-def _given(values: dict[str, object]) -> list[str]:
+def _given(values: Mapping[str, object]) -> list[str]:
     """As overrides of a config, JSON being YAML; what was not given is left out."""
     return [f"{key}={json.dumps(value, default=str)}" for key, value in values.items() if value is not None]

@@ -19,6 +19,7 @@ QUANTILES = (0.5, 0.9, 0.99, 1.0)
 """Of the degree; the last one is the largest."""
 
 _N_HUBS = 10
+_Rows = list[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -97,21 +98,21 @@ class KgStats:
         """Tables for the terminal: the whole, types, relations, hubs."""
         return [_table(title, header, rows) for title, header, rows in self.rows()]
 
-    def rows(self) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    def rows(self) -> list[tuple[str, tuple[str, ...], _Rows]]:
         """Title, header and rows of each table, as text."""
-        whole = [("nodes", f"{self.nodes:,}"), ("edges", f"{self.edges:,}"), ("isolated nodes", f"{self.isolated:,}")]
-        whole += [("components", f"{self.components:,}"), ("nodes of the largest", f"{self.largest_component:,}")]
-        whole += [("mean degree", f"{self.mean_degree:.2f}")]
+        whole: _Rows = [("nodes", f"{self.nodes:,}"), ("edges", f"{self.edges:,}")]
+        whole += [("isolated nodes", f"{self.isolated:,}"), ("components", f"{self.components:,}")]
+        whole += [("nodes of the largest", f"{self.largest_component:,}"), ("mean degree", f"{self.mean_degree:.2f}")]
         whole += [(f"degree, {name}", f"{value:,}") for name, value in self.degree_quantiles.items()]
-        types = [
+        types: _Rows = [
             (name, f"{t.nodes:,}", f"{t.isolated:,}", f"{t.synonyms:,}", f"{t.mean_degree:.2f}", f"{t.max_degree:,}")
             for name, t in self.types.items()
         ]
-        relations = [
+        relations: _Rows = [
             (name, f"{r.edges:,}", f"{r.heads:,}", f"{r.tails:,}", f"{r.loops:,}", _between(r.between))
             for name, r in self.relations.items()
         ]
-        hubs = [(hub["name"], hub["id"], hub["type"], f"{hub['degree']:,}") for hub in self.hubs]
+        hubs: _Rows = [(hub["name"], hub["id"], hub["type"], f"{hub['degree']:,}") for hub in self.hubs]
         return [
             ("Graph", ("", "count"), whole),
             ("Types", ("type", "nodes", "isolated", "synonyms", "mean degree", "max degree"), types),

@@ -115,7 +115,7 @@ class NameLinker:
     def _definitions(self, text: str) -> dict[str, str]:
         """Short form -> name of the KG that its long form ends with, for the abbreviations that a text defines."""
         words = split_words(text)
-        found = {}
+        found: dict[str, str] = {}
         for definition in find_definitions(words):
             match = self._finder.ending_at(text, words, definition.first, definition.last)
             if match is not None:

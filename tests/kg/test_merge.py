@@ -85,7 +85,7 @@ def test_references_do_not_chain_what_a_vocabulary_tells_apart() -> None:
     ]
     first, found = clusters(table(*rows))
     assert first == [0, 0, 0, 3] and found.refused == {"vocabulary": 1}
-    assert found.examples["vocabulary"] == ["reference: DOID:2 d and OMIM:1 c"]
+    assert found.examples["vocabulary"] == ["reference: DOID:2 d and DOID:1 a"]
 
 
 def test_names_join_only_compatible_types() -> None:

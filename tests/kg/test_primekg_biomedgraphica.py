@@ -131,7 +131,7 @@ def test_biomedgraphica(folder: Path) -> None:
 
 
 def test_biomedgraphica_of_the_first_release(folder: Path) -> None:
-    for path in [path for path in folder.rglob("*.csv")]:
+    for path in list(folder.rglob("*.csv")):
         text = path.read_text(encoding="utf-8").replace("BMGC_From_ID,BMGC_To_ID", "From_ID,To_ID")
         path.unlink()
         renamed = path.with_name(path.name.replace("_Conn", "") + ".gz")
