@@ -1,4 +1,4 @@
-"""Build a KG's tables and parts: `python jobs/build_kg.py --set output=FOLDER [--set source=KG] [--config FILE]`.
+"""Build a KG's tables and parts: `python jobs/build_kg.py [SOURCE OUTPUT] [--config FILE] [--set output=FOLDER]`.
 
 Without a source it builds the KG inside the package; `--set partition.n_parts=8` also cuts it into parts.
 """

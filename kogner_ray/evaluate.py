@@ -14,14 +14,26 @@ from rich.table import Table
 
 from kogner_ray.config import Config
 from kogner_ray.data import catalog
+from kogner_ray.data.comparison import Compared, compare
 from kogner_ray.data.files import replacing
 from kogner_ray.data.formats import read_documents
-from kogner_ray.data.metrics import Counts, Span, SpanReport, conll_report, score
+from kogner_ray.data.metrics import Counts, SpanReport, conll_report, score
 from kogner_ray.data.spans import Document
 from kogner_ray.embedded import corpus_files
 from kogner_ray.errors import ConfigError, DataError
-from kogner_ray.tagger import TaggedEntity, Tagger
+from kogner_ray.tagger import Tagger
 from kogner_ray.track import tracked
+
+__all__ = [
+    "Compared",
+    "EvaluateConfig",
+    "EvaluateSettings",
+    "Evaluation",
+    "compare",
+    "comparison_table",
+    "evaluate",
+    "run_evaluation",
+]
 
 _GROUP = 512
 
@@ -80,12 +92,7 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; shares in [0, 1]."""
-        rows = {name: _row(counts) for name, counts in sorted(self.report.per_type.items())}
-        return {
-            "micro": _row(self.report.micro),
-            "micro_f1_interval": self.report.micro_interval,
-            "macro_f1": self.report.macro_f1,
-            "types": rows,
+        return self.report.as_dict() | {
             "documents": self.n_documents,
             "gold_of_other_types": self.n_ignored,
         }
@@ -111,29 +118,6 @@ def evaluate(
     """
     wanted = tagger.types if types is None else dict(types)
     return _score(_tag(tagger, documents, settings, wanted), settings, wanted)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """What is set against what in one document.
-
-    Attributes:
-        gold: annotated spans of the types asked for.
-        predicted: found spans.
-        n_ignored: annotated mentions of other types.
-    """
-
-    gold: set[Span]
-    predicted: set[Span]
-    n_ignored: int
-
-
-def compare(document: Document, found: Sequence[TaggedEntity], types: Collection[str]) -> Compared:
-    """Gold and predicted spans of `document`; types that it does not annotate exhaustively are left out of both."""
-    annotated = types if document.annotated_types is None else set(types) & set(document.annotated_types)
-    gold = {(e.start, e.end, e.type) for e in document.entities if e.type in annotated}
-    predicted = {(e.start, e.end, e.type) for e in found if e.type in annotated}
-    return Compared(gold, predicted, sum(e.type not in annotated for e in document.entities))
 
 
 def run_evaluation(config: EvaluateConfig, console: Console) -> Evaluation:
@@ -236,14 +220,3 @@ def comparison_table(evaluations: Mapping[str, Evaluation], *, title: str = "str
 
 def _cells(counts: Any) -> list[str]:
     return [f"{100 * value:.1f}" for c in counts for value in (c.precision, c.recall, c.f1)]
-
-
-def _row(counts: Counts) -> dict[str, float]:
-    return {
-        "precision": counts.precision,
-        "recall": counts.recall,
-        "f1": counts.f1,
-        "gold": counts.n_gold,
-        "predicted": counts.n_predicted,
-        "correct": counts.n_correct,
-    }

@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from kogner_ray.cli.kg import app as kg_app
 from kogner_ray.data.formats.registry import read_documents, write_documents
 from kogner_ray.data.spans import Document, Entity
+from kogner_ray.errors import ConfigError
 
 
 def kogner(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -28,7 +31,9 @@ def kogner(*arguments: str, text: str | None = None) -> subprocess.CompletedProc
         (("evaluate",), ["checkpoint", "threshold"]),
         (("tag",), ["--checkpoint", "--to", "--max-failures", "--config"]),
         (("data",), ["list", "get", "convert"]),
-        (("kg",), ["build", "coverage"]),
+        (("kg",), ["build", "coverage", "stats", "plot", "merge", "neighbours", "annotate"]),
+        (("kg", "annotate"), ["RAW...", "--gold", "--types", "--ids"]),
+        (("kg", "merge"), ["KG...", "--collapse", "--synonyms"]),
     ],
 )
 def test_help(arguments: tuple[str, ...], said: list[str]) -> None:
@@ -56,6 +61,42 @@ def test_convert_and_coverage(tmp_path: Path) -> None:
     shown = kogner("kg", "coverage", str(tmp_path / "kg"), str(tmp_path / "a.jsonl"))
     assert shown.returncode == 0, shown.stderr
     assert "Chemical" in shown.stdout
+
+
+def test_kg_commands(tmp_path: Path) -> None:
+    def run(*arguments: str | Path) -> str:
+        done = CliRunner().invoke(kg_app, [*map(str, arguments)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    kg, merged = tmp_path / "kg", tmp_path / "merged"
+    ontology = 'format-version: 1.2\n\n[Term]\nid: DOID:1\nname: gout\nsynonym: "podagra" NARROW []\n'
+    (tmp_path / "a.obo").write_text(ontology, encoding="utf-8")
+    built = json.loads(run("build", tmp_path / "a.obo", kg, "--set", "ontology.scopes=[NARROW]"))
+    assert built["node_types"] == {"Disease": 1}
+
+    report = json.loads(run("merge", kg, kg, merged, "--collapse"))
+    assert (report["nodes"], report["same_ids"]) == (1, 1)
+
+    assert json.loads(run("stats", merged, "--json", "--page", tmp_path / "a.html"))["nodes"] == 1
+    assert "Disease" in run("stats", merged) and (tmp_path / "a.html").is_file()
+    run("plot", kg, tmp_path / "a.png")
+    assert (tmp_path / "a.png").is_file()
+
+    (entry,) = json.loads(run("neighbours", merged, "Podagra", "--json"))
+    assert entry["node"]["id"] == "DOID:1" and "gout" in run("neighbours", merged, "doid:1")
+    with pytest.raises(ConfigError, match="no entity has the id, name or synonym 'nothing'"):
+        run("neighbours", kg, "nothing")
+
+    gold = Document("g", "Gout hurts.", (Entity(0, 4, "Disease"),))
+    write_documents([gold], tmp_path / "gold.jsonl")
+    output = tmp_path / "silver.pubtator.txt"
+    given = ("--gold", tmp_path / "gold.jsonl", "--types", "Disease", "--set", "bootstrap=10")
+    assert json.loads(run("annotate", kg, tmp_path / "gold.jsonl", output, *given))["quality"]["micro"]["f1"] == 1
+    (document,) = read_documents(output)
+    assert document.entities[0].concepts == ("DOID:1",)
+    with pytest.raises(ConfigError, match="expected KG RAW"):
+        run("annotate", kg, output)
 
 
 def test_export_then_tag(tiny_checkpoint: Path, tmp_path: Path) -> None:

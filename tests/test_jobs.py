@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 RAY = str(Path(sys.executable).with_name("ray"))
 
 
-@pytest.mark.parametrize("name", ["build_kg", "train_teacher", "distill", "evaluate", "tag"])
+@pytest.mark.parametrize("name", ["build_kg", "merge_kg", "annotate_kg", "train_teacher", "distill", "evaluate", "tag"])
 def test_each_job_explains_itself(name: str) -> None:
     shown = subprocess.run(
         [sys.executable, ROOT / "jobs" / f"{name}.py", "--help"], capture_output=True, text=True, check=False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,17 @@ class Counts:
         found = self.n_predicted + self.n_gold
         return 2 * self.n_correct / found if found else 0.0
 
+    def as_dict(self) -> dict[str, float]:
+        """Plain values for JSON; shares in [0, 1]."""
+        return {
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+            "gold": self.n_gold,
+            "predicted": self.n_predicted,
+            "correct": self.n_correct,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class SpanReport:
@@ -72,6 +84,15 @@ class SpanReport:
     micro: Counts
     macro_f1: float
     micro_interval: tuple[float, float] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; shares in [0, 1]."""
+        return {
+            "micro": self.micro.as_dict(),
+            "micro_f1_interval": self.micro_interval,
+            "macro_f1": self.macro_f1,
+            "types": {name: counts.as_dict() for name, counts in sorted(self.per_type.items())},
+        }
 
 
 def count_spans(gold: Iterable[Span], predicted: Iterable[Span]) -> dict[str, Counts]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from kogner_ray.config import Config
@@ -22,6 +23,7 @@ from kogner_ray.embedded import kg_files
 from kogner_ray.errors import ConfigError
 from kogner_ray.kg.folder import whole_folder
 from kogner_ray.kg.formats import Format, read_any
+from kogner_ray.kg.formats.ontology import OntologyConfig
 from kogner_ray.kg.formats.report import ReadReport
 from kogner_ray.kg.partition import PartitionConfig, PartitionMeta, write_partitions
 from kogner_ray.kg.tables import KnowledgeGraph
@@ -38,6 +40,7 @@ class BuildKgConfig(Config):
         output: folder to write; an older one is replaced.
         nodes: node file, where it does not lie beside the edges.
         format: format of `source`; by default it follows from the file names.
+        ontology: how the terms of an OBO or RDF file become nodes.
         strict: refuse the first irregular row instead of counting it.
         partition: how to cut the graph into parts; none without it.
     """
@@ -46,6 +49,7 @@ class BuildKgConfig(Config):
     output: Path
     nodes: Path | None = None
     format: Format | None = None
+    ontology: OntologyConfig = OntologyConfig()
     strict: bool = False
     partition: PartitionConfig | None = None
 
@@ -87,9 +91,10 @@ def build_kg(config: BuildKgConfig) -> BuildReport:
     """
     started = time.monotonic()
     _refuse_overwriting(config)
-    kg, read = read_any(config.source, nodes=config.nodes, format=config.format, strict=config.strict)
-    degrees = np.bincount(kg.triples[:, [0, 2]].ravel(), minlength=kg.n_nodes)
-    kg = _with_degrees(kg, degrees)
+    kg, read = read_any(
+        config.source, nodes=config.nodes, format=config.format, ontology=config.ontology, strict=config.strict
+    )
+    kg = with_degrees(kg)
     with whole_folder(config.output, marker=REPORT) as folder:
         kg.write(folder)
         parts = None if config.partition is None else write_partitions(kg, folder / "parts", config.partition)
@@ -98,7 +103,7 @@ def build_kg(config: BuildKgConfig) -> BuildReport:
             read=read,
             node_types=_counts(kg.types, kg.node_types),
             relations=_counts(kg.relations, kg.triples[:, 1]),
-            isolated_nodes=int((degrees == 0).sum()),
+            isolated_nodes=pc.sum(pc.equal(kg.nodes["degree"], 0)).as_py() or 0,
             partition=parts,
             seconds=round(time.monotonic() - started, 3),
         )
@@ -114,7 +119,9 @@ def _refuse_overwriting(config: BuildKgConfig) -> None:
             raise ConfigError(f"output: {config.output} holds the source {path}, which it would replace")
 
 
-def _with_degrees(kg: KnowledgeGraph, degrees: np.ndarray[Any, np.dtype[np.int64]]) -> KnowledgeGraph:
+def with_degrees(kg: KnowledgeGraph) -> KnowledgeGraph:
+    """`kg` with a node column `degree`: the edges of each node, loops counted twice."""
+    degrees = np.bincount(kg.triples[:, [0, 2]].ravel(), minlength=kg.n_nodes)
     nodes = kg.nodes.drop_columns("degree") if "degree" in kg.nodes.column_names else kg.nodes
     return KnowledgeGraph(nodes.append_column("degree", pa.array(degrees, pa.int64())), kg.edges)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from kogner_ray.kg.neighbours import Neighbourhood
 from kogner_ray.kg.tables import KnowledgeGraph, read_kg
 
 MOST_NEIGHBOURS = 50
@@ -24,7 +22,7 @@ class Knowledge:
         table = self._kg.nodes if self._kg is not None else entities
         self._table = table
         self._rows = {} if table is None else {id: row for row, id in enumerate(table["id"].to_pylist())}
-        self._edges = None if self._kg is None else _Edges(self._kg)
+        self._edges = None if self._kg is None else Neighbourhood(self._kg)
 
     def entry(self, id: str) -> dict[str, Any] | None:
         """As `KgEntityBody`; None for an unknown id."""
@@ -34,41 +32,11 @@ class Knowledge:
         found = self._about(row) | {"synonyms": self._table["synonyms"][row].as_py() or []}
         neighbours = [] if self._edges is None else list(self._edges.of(row))
         shown = [
-            self._about(other) | {"relation": relation, "direction": direction}
-            for other, relation, direction in neighbours[:MOST_NEIGHBOURS]
+            self._about(other.row) | {"relation": other.relation, "direction": other.direction}
+            for other in neighbours[:MOST_NEIGHBOURS]
         ]
         return found | {"n_neighbours": len(neighbours), "neighbours": shown}
 
     def _about(self, row: int) -> dict[str, Any]:
         assert self._table is not None
         return {name: self._table[name][row].as_py() for name in ("id", "name", "type")}
-
-
-class _Edges:
-    """Edges by node."""
-
-    def __init__(self, kg: KnowledgeGraph) -> None:
-        self._heads, self._kinds, self._tails = kg.triples.T
-        self._relations = kg.relations
-        self._by_head, self._by_tail = _Order(self._heads), _Order(self._tails)
-
-    def of(self, row: int) -> Iterator[tuple[int, str, str]]:
-        """Other node, relation and direction of each edge."""
-        for ends, edges, direction in (
-            (self._tails, self._by_head.where(row), "out"),
-            (self._heads, self._by_tail.where(row), "in"),
-        ):
-            for edge in edges:
-                yield int(ends[edge]), self._relations[int(self._kinds[edge])], direction
-
-
-class _Order:
-    """Where a value stands in a column."""
-
-    def __init__(self, column: npt.NDArray[np.int64]) -> None:
-        self._order = np.argsort(column, kind="stable")
-        self._sorted = column[self._order]
-
-    def where(self, value: int) -> npt.NDArray[np.int64]:
-        low, high = np.searchsorted(self._sorted, [value, value + 1])
-        return self._order[low:high]

@@ -46,6 +46,12 @@ class Evidence:
             self.definitions + other.definitions,
         )
 
+    def add(self, other: Evidence) -> None:
+        """Take another part's counts in; as `+`, without a copy of what is there."""
+        self.n_pages += other.n_pages
+        for name in ("mentions", "pages", "words", "word_pages", "definitions"):
+            getattr(self, name).update(getattr(other, name))
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `of` takes them."""
         definitions = [[short, type_, count] for (short, type_), count in self.definitions.items()]

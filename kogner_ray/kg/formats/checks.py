@@ -10,46 +10,40 @@
 | edge with an end that is no node | left out |
 | edge that came before (same head, relation, tail) | left out |
 | edge from a node to itself | kept |
+| edge of a hierarchy (`is_a`) on a cycle | kept |
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
-from kogner_ray.errors import DataError
 from kogner_ray.kg.formats.delimited import RawTable
-from kogner_ray.kg.formats.report import Action, Issue, ReadReport
+from kogner_ray.kg.formats.report import N_EXAMPLES, Action, Issues, ReadReport
 from kogner_ray.kg.tables import EDGE_SCHEMA, NODE_SCHEMA, KnowledgeGraph
 
 UNKNOWN_TYPE = "Unknown"
 """Type of a node whose file gives it none."""
 
-_N_EXAMPLES = 3
+HIERARCHIES = frozenset({"is_a", "is a", "isa", "subclassof", "subclass_of", "subclass of"})
+"""Relations, in lower case, that may not lead back to where they began; edges on such a cycle are kept and counted."""
+
 _Mask = npt.NDArray[np.bool_]
 
 
-@dataclass
-class _Issues:
-    strict: bool
-    found: list[Issue] = field(default_factory=list)
-
-    def note(self, kind: str, action: Action, raw: RawTable, rows: _Mask, column: str) -> None:
-        """Count `rows`, keep the first few; in strict mode refuse them unless they are kept."""
-        indices = np.flatnonzero(rows)
-        if not len(indices):
-            return
-        shown = [(int(raw.lines[row]), f"{column} {raw.table[column][row].as_py()!r}") for row in indices[:_N_EXAMPLES]]
-        if self.strict and action != "kept":
-            line, detail = shown[0]
-            raise DataError(f"{kind}: {detail} ({len(indices)} in all)", path=raw.path, line=line)
-        first = tuple(f"{raw.path}:{line}: {detail}" for line, detail in shown)
-        self.found.append(Issue(kind, action, len(indices), first))
+def note(issues: Issues, kind: str, action: Action, raw: RawTable, rows: _Mask, column: str) -> None:
+    """Count `rows` of `raw` and show the first few by `column`; in strict mode refuse them unless they are kept."""
+    indices = np.flatnonzero(rows)
+    if len(indices):
+        first = [(*raw.place(row), f"{column} {raw.table[column][row].as_py()!r}") for row in indices[:N_EXAMPLES]]
+        issues.add_rows(kind, action, first, count=len(indices))
 
 
 def assemble(
@@ -58,6 +52,7 @@ def assemble(
     *,
     relations: Collection[str] | None = None,
     unlisted: Action = "left out",
+    issues: Issues | None = None,
     strict: bool = False,
 ) -> tuple[KnowledgeGraph, ReadReport]:
     """Check raw rows and make them canonical; the rules are this module's docstring.
@@ -68,13 +63,14 @@ def assemble(
         edges: columns head, relation, tail and others.
         relations: the known relations, when there is a list of them.
         unlisted: what becomes of an edge whose relation is not among them.
+        issues: what the reader itself has found so far; it comes first in the report, and says whether to be strict.
         strict: refuse the first irregular row instead.
 
     Raises:
         DataError: in strict mode, an irregular row, by file and line.
     """
-    issues = _Issues(strict)
-    edges = RawTable(_canonical(edges.table, EDGE_SCHEMA), edges.path, edges.lines)
+    issues = issues or Issues(strict)
+    edges = edges.with_table(_canonical(edges.table, EDGE_SCHEMA))
     edge_rows = edges.table.num_rows
     edges = _with_ends(edges, issues)
     if relations is not None:
@@ -87,24 +83,24 @@ def assemble(
         edge_rows=edge_rows,
         nodes=node_table.num_rows,
         edges=edge_table.num_rows,
-        issues=tuple(issues.found),
+        issues=issues.found(),
     )
     return KnowledgeGraph(node_table, edge_table), report
 
 
-def _clean_nodes(raw: RawTable, issues: _Issues) -> pa.Table:
-    raw = RawTable(_canonical(raw.table, NODE_SCHEMA), raw.path, raw.lines)
+def _clean_nodes(raw: RawTable, issues: Issues) -> pa.Table:
+    raw = raw.with_table(_canonical(raw.table, NODE_SCHEMA))
     nameless_id = _equals(raw.table["id"], "")
-    issues.note("empty id", "left out", raw, nameless_id, "name")
+    note(issues, "empty id", "left out", raw, nameless_id, "name")
     raw = _keep(raw, ~nameless_id)
     repeated = _repeats(_codes(raw.table["id"]))
-    issues.note("duplicate id", "left out", raw, repeated, "id")
+    note(issues, "duplicate id", "left out", raw, repeated, "id")
     raw = _keep(raw, ~repeated)
 
     nameless = _equals(pc.utf8_trim_whitespace(raw.table["name"]), "")
-    issues.note("empty name", "repaired", raw, nameless, "id")
+    note(issues, "empty name", "repaired", raw, nameless, "id")
     typeless = _equals(raw.table["type"], "")
-    issues.note("unknown node type", "repaired", raw, typeless, "id")
+    note(issues, "unknown node type", "repaired", raw, typeless, "id")
     table = raw.table
     if nameless.any():
         first_synonym = [next(iter(synonyms), "") for synonyms in table["synonyms"].to_pylist()]
@@ -113,34 +109,48 @@ def _clean_nodes(raw: RawTable, issues: _Issues) -> pa.Table:
     return _replace(table, "type", pc.if_else(pa.array(typeless), UNKNOWN_TYPE, _array(table["type"])))
 
 
-def _with_ends(raw: RawTable, issues: _Issues) -> RawTable:
+def _with_ends(raw: RawTable, issues: Issues) -> RawTable:
     for column, shown in (("head", "tail"), ("tail", "head"), ("relation", "head")):
         empty = _equals(raw.table[column], "")
-        issues.note(f"edge without a {column}", "left out", raw, empty, shown)
+        note(issues, f"edge without a {column}", "left out", raw, empty, shown)
         raw = _keep(raw, ~empty)
     return raw
 
 
-def _with_known_relation(raw: RawTable, known: Collection[str], unlisted: Action, issues: _Issues) -> RawTable:
+def _with_known_relation(raw: RawTable, known: Collection[str], unlisted: Action, issues: Issues) -> RawTable:
     unknown = ~_mask(pc.is_in(raw.table["relation"], value_set=pa.array(sorted(known), pa.string())))
-    issues.note(f"unknown relation ({len(known)} known)", unlisted, raw, unknown, "relation")
+    note(issues, f"unknown relation ({len(known)} known)", unlisted, raw, unknown, "relation")
     return raw if unlisted == "kept" else _keep(raw, ~unknown)
 
 
-def _clean_edges(raw: RawTable, ids: pa.ChunkedArray, issues: _Issues) -> pa.Table:
+def _clean_edges(raw: RawTable, ids: pa.ChunkedArray, issues: Issues) -> pa.Table:
     known = _array(ids)
     for column in ("head", "tail"):
         dangling = ~_mask(pc.is_in(raw.table[column], value_set=known))
-        issues.note(f"dangling edge ({column} is no node)", "left out", raw, dangling, column)
+        note(issues, f"dangling edge ({column} is no node)", "left out", raw, dangling, column)
         raw = _keep(raw, ~dangling)
     heads, tails = (_mask_codes(pc.index_in(raw.table[column], value_set=known)) for column in ("head", "tail"))
     # Two steps, so that the product stays below 2^63 for any number of nodes and relations.
     pairs = np.unique(heads * max(len(known), 1) + tails, return_inverse=True)[1]
     relations = _codes(raw.table["relation"])
     repeated = _repeats(pairs * (int(relations.max(initial=0)) + 1) + relations)
-    issues.note("duplicate edge", "left out", raw, repeated, "head")
-    issues.note("self loop", "kept", raw, (heads == tails) & ~repeated, "head")
-    return _keep(raw, ~repeated).table
+    note(issues, "duplicate edge", "left out", raw, repeated, "head")
+    note(issues, "self loop", "kept", raw, (heads == tails) & ~repeated, "head")
+    raw, kept = _keep(raw, ~repeated), ~repeated
+    note(issues, "cyclic hierarchy", "kept", raw, _on_cycle(raw, heads[kept], tails[kept], len(known)), "head")
+    return raw.table
+
+
+def _on_cycle(raw: RawTable, heads: npt.NDArray[np.int64], tails: npt.NDArray[np.int64], n_nodes: int) -> _Mask:
+    """Which edges of hierarchies lie on a cycle of more than one node."""
+    names = [name for name in pc.unique(raw.table["relation"]).to_pylist() if name.casefold() in HIERARCHIES]
+    if not names:
+        return np.zeros(len(heads), dtype=bool)
+    rows = _mask(pc.is_in(raw.table["relation"], value_set=pa.array(names, pa.string())))
+    ends = (heads[rows], tails[rows])
+    graph = coo_matrix((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(n_nodes, n_nodes))
+    components = connected_components(graph, directed=True, connection="strong")[1]
+    return _mask(rows & (heads != tails) & (components[heads] == components[tails]))
 
 
 def _nodes_of(edges: pa.Table) -> pa.Table:
@@ -190,9 +200,7 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _keep(raw: RawTable, rows: _Mask) -> RawTable:
-    if rows.all():
-        return raw
-    return RawTable(raw.table.filter(pa.array(rows)), raw.path, raw.lines[rows])
+    return raw if rows.all() else raw.keep(rows)
 
 
 def _replace(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
@@ -217,7 +225,7 @@ def _equals(column: pa.ChunkedArray, value: str) -> _Mask:
     return _mask(pc.equal(column, value))
 
 
-def _mask(values: pa.Array | pa.ChunkedArray) -> _Mask:
+def _mask(values: Any) -> _Mask:
     return np.asarray(values, dtype=bool)
 
 

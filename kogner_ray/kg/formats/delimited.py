@@ -6,7 +6,7 @@ import csv
 import gzip
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
 
@@ -31,18 +31,49 @@ class RawTable:
         table: the columns.
         path: the file.
         lines: (rows,) 1-based line, or record number in a Parquet file.
+        parts: the file of every row, where they come from several: (rows,) positions in `paths`.
+        paths: those files.
     """
 
     table: pa.Table
     path: Path
     lines: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int64] | None = None
+    paths: tuple[Path, ...] = ()
+
+    def place(self, row: int) -> tuple[Path, int]:
+        """File and line of a row."""
+        path = self.path if self.parts is None else self.paths[self.parts[row]]
+        return path, int(self.lines[row])
+
+    def with_table(self, table: pa.Table) -> RawTable:
+        """The same rows with other columns."""
+        return replace(self, table=table)
 
     def with_columns(self, names: Sequence[str]) -> RawTable:
         """The same rows under other column names."""
-        return RawTable(self.table.rename_columns(list(names)), self.path, self.lines)
+        return self.with_table(self.table.rename_columns(list(names)))
+
+    def keep(self, rows: npt.NDArray[np.bool_]) -> RawTable:
+        """The rows that are marked."""
+        parts = None if self.parts is None else self.parts[rows]
+        return replace(self, table=self.table.filter(pa.array(rows)), lines=self.lines[rows], parts=parts)
+
+    @classmethod
+    def joined(cls, raws: Sequence[RawTable], path: Path) -> RawTable:
+        """The rows of several files one after another; a column that a file lacks is null there."""
+        return cls(
+            pa.concat_tables([raw.table for raw in raws], promote_options="default"),
+            path,
+            np.concatenate([raw.lines for raw in raws]),
+            np.repeat(np.arange(len(raws)), [raw.table.num_rows for raw in raws]),
+            tuple(raw.path for raw in raws),
+        )
 
 
-def read_delimited(path: Path, name_columns: Callable[[list[str]], list[str] | None]) -> RawTable:
+def read_delimited(
+    path: Path, name_columns: Callable[[list[str]], list[str] | None], *, multiline: bool = False
+) -> RawTable:
     """Read `path`; a BOM, CRLF and blank lines are accepted, cells stay strings.
 
     The delimiter is a comma for `.csv` (with `"` quoting) and for files whose first line has no tab, else a tab.
@@ -51,6 +82,7 @@ def read_delimited(path: Path, name_columns: Callable[[list[str]], list[str] | N
         path: the file; gzip is recognised by its first bytes.
         name_columns: from the first line's cells to the column names; None when that line is data, in which case the
             columns are named by their number, "0", "1", ...
+        multiline: quoted cells may hold line breaks; `lines` then counts records, as if none did.
 
     Raises:
         DataError: the file is missing, empty, truncated or not UTF-8, or a line has another number of cells.
@@ -62,10 +94,10 @@ def read_delimited(path: Path, name_columns: Callable[[list[str]], list[str] | N
     names = header or [str(number) for number in range(len(cells))]
     if len(set(names)) < len(names):
         raise DataError(f"column names repeat: {names}", path=path, line=1)
-    return _read(path, delimiter, names, skip=0 if header is None else 1)
+    return _read(path, delimiter, names, skip=0 if header is None else 1, multiline=multiline)
 
 
-def _read(path: Path, delimiter: str, names: list[str], skip: int) -> RawTable:
+def _read(path: Path, delimiter: str, names: list[str], *, skip: int, multiline: bool) -> RawTable:
     def refuse(row: pa.csv.InvalidRow) -> str:
         broken.append(row)
         return "error"
@@ -83,6 +115,7 @@ def _read(path: Path, delimiter: str, names: list[str], skip: int) -> RawTable:
                 delimiter=delimiter,
                 quote_char='"' if quotes else False,
                 ignore_empty_lines=False,
+                newlines_in_values=multiline,
                 invalid_row_handler=refuse,
             ),
             convert_options=pa.csv.ConvertOptions(
@@ -96,11 +129,19 @@ def _read(path: Path, delimiter: str, names: list[str], skip: int) -> RawTable:
     return _drop_blank(RawTable(table, path, np.arange(table.num_rows, dtype=np.int64) + 1 + skip))
 
 
+def expect_columns(raw: RawTable, columns: Sequence[str]) -> None:
+    """Raise `DataError` unless `raw` has all of `columns`."""
+    missing = [name for name in columns if name not in raw.table.column_names]
+    if missing:
+        message = f"missing columns {missing}; expected {list(columns)}, found {raw.table.column_names}"
+        raise DataError(message, path=raw.path, line=1)
+
+
 def _drop_blank(raw: RawTable) -> RawTable:
     filled = np.zeros(raw.table.num_rows, dtype=bool)
     for column in raw.table.columns:
         filled |= np.asarray(pc.not_equal(column, ""))
-    return RawTable(raw.table.filter(pa.array(filled)), raw.path, raw.lines[filled])
+    return raw.keep(filled)
 
 
 def _explain(path: Path, error: Exception, broken: list[pa.csv.InvalidRow]) -> DataError:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from kogner_ray.errors import DataError
 from kogner_ray.kg.formats.checks import assemble
-from kogner_ray.kg.formats.delimited import RawTable, read_delimited
+from kogner_ray.kg.formats.delimited import RawTable, expect_columns, read_delimited
 from kogner_ray.kg.formats.report import ReadReport
 from kogner_ray.kg.tables import KnowledgeGraph
 
@@ -83,12 +83,12 @@ def read(
 
 def _read_nodes(path: Path) -> RawTable:
     raw = read_delimited(path, lambda cells: cells)
-    _expect(raw, ["id", "name", "kind"])
+    expect_columns(raw, ["id", "name", "kind"])
     ids = raw.table["id"].to_pylist()
     curies = pa.array([_curie(own, kind) for own, kind in zip(ids, raw.table["kind"].to_pylist(), strict=True)])
     renamed = ["type" if name == "kind" else name for name in raw.table.column_names]
     table = raw.table.rename_columns(renamed).append_column("curie", curies.cast(pa.string()))
-    return RawTable(table, raw.path, raw.lines)
+    return raw.with_table(table)
 
 
 def _curie(own: str, kind: str) -> str:
@@ -98,18 +98,18 @@ def _curie(own: str, kind: str) -> str:
 
 def _read_edges(path: Path, relations: Mapping[str, str]) -> RawTable:
     raw = read_delimited(path, lambda cells: cells)
-    _expect(raw, ["source", "metaedge", "target"])
+    expect_columns(raw, ["source", "metaedge", "target"])
     metaedges = raw.table["metaedge"].combine_chunks().dictionary_encode()
     # A metaedge that is not listed is its own relation, and reported as unknown.
     names = pa.array([relations.get(name, name) for name in metaedges.dictionary.to_pylist()], pa.string())
     table = raw.table.append_column("relation", names.take(metaedges.indices))
     renamed = {"source": "head", "target": "tail"}
-    return RawTable(table.rename_columns([renamed.get(name, name) for name in table.column_names]), raw.path, raw.lines)
+    return raw.with_table(table.rename_columns([renamed.get(name, name) for name in table.column_names]))
 
 
 def _read_metaedges(path: Path) -> dict[str, str]:
     raw = read_delimited(path, lambda cells: cells)
-    _expect(raw, ["metaedge", "abbreviation"])
+    expect_columns(raw, ["metaedge", "abbreviation"])
     relations = {}
     for line, name, short in zip(
         raw.lines, *(raw.table[c].to_pylist() for c in ("metaedge", "abbreviation")), strict=True
@@ -119,14 +119,6 @@ def _read_metaedges(path: Path) -> dict[str, str]:
             raise DataError(f"expected 'Head - relation - Tail', found {name!r}", path=path, line=int(line))
         relations[short] = parts[1]
     return relations
-
-
-def _expect(raw: RawTable, columns: list[str]) -> None:
-    missing = [name for name in columns if name not in raw.table.column_names]
-    if missing:
-        raise DataError(
-            f"missing columns {missing}; expected {columns}, found {raw.table.column_names}", path=raw.path, line=1
-        )
 
 
 def _one(folder: Path, *patterns: str) -> Path:

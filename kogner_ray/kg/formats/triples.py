@@ -83,7 +83,7 @@ def _read_nodes(path: Path) -> RawTable:
     if "synonyms" not in names:
         return raw
     lists = pa.array([split_synonyms(cell) for cell in raw.table["synonyms"].to_pylist()], pa.list_(pa.string()))
-    return RawTable(raw.table.set_column(names.index("synonyms"), "synonyms", lists), raw.path, raw.lines)
+    return raw.with_table(raw.table.set_column(names.index("synonyms"), "synonyms", lists))
 
 
 def split_synonyms(cell: str) -> list[str]:
