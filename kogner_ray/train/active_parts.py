@@ -8,6 +8,7 @@ wherever it was, finds all of them; files that no newer checkpoint names are rem
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -79,7 +80,8 @@ class PartFiles:
                 rows.numpy().tofile(file)
             partial.replace(path)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
             raise CheckpointError(f"{path}: the part could not be written: {error}") from error
 
     def keep_only(self, versions: Iterable[IntArray]) -> None:

@@ -137,7 +137,7 @@ class _Run:
         """Loss, pairs and triples of this rank's bucket."""
         index = self._buckets.pairs.index(pair)
         self._active.activate(pair, self.state.versions)
-        sampler = self._sampler(index)
+        sampler = make_sampler(self._buckets, index, self._active, self._head_probability_R, self._config)
         generator = torch.Generator().manual_seed(stream_seed(self._seed, epoch, index))
         batches = sampler.batches(batch_size=self._config.batch_size, generator=generator)
         title = f"TransR, epoch {epoch + 1}/{self._config.epochs}, parts {pair[0]} and {pair[1]}"
@@ -152,26 +152,26 @@ class _Run:
             _bring_together(relations, before, torch.from_numpy(counts), self._session)
         return float(loss), n_triples * self._config.negatives, n_triples
 
-    def _sampler(self, index: int) -> BlockSampler:
-        """Of a bucket, whose ends become rows of the parts as they lie in memory."""
-        capacity, pair = self._buckets.meta.capacity, self._buckets.pairs[index]
-        triples = self._buckets.of(index).astype(np.int64)
-        if self._active.first_row(pair[0]):
-            triples[:, [0, 2]] = (triples[:, [0, 2]] + capacity) % (2 * capacity)
-        stretches = [
-            self._active.first_row(part) + np.stack([ranges[:-1], ranges[1:]], axis=1)
-            for part in dict.fromkeys(pair)
-            for ranges in [self._buckets.ranges[part]]
-        ]
-        allowed = allowed_types(self._buckets.sides, by_type=self._config.typed_negatives)
-        pools = RowPools(np.concatenate(stretches), np.tile(allowed, len(stretches)))
-        sizes = {"block": self._config.block, "negatives": self._config.negatives}
-        return BlockSampler(triples, pools, self._head_probability_R, **sizes)
-
     def _untrained(self) -> TransRState:
         sizes = {"n_entities": 0, "n_relations": self._buckets.meta.n_relations}
         model = untrained_model(self._config, **sizes, seed=self._seed)
         return TransRState(Relations.of(model), np.full(self._buckets.meta.n_parts, UNTRAINED))
+
+
+def make_sampler(
+    buckets: Buckets, index: int, active: ActiveParts, head_probability_R: torch.Tensor, config: TransRConfig
+) -> BlockSampler:
+    """Blocks of a bucket, whose triples' ends become rows of the parts as they lie in memory."""
+    capacity, pair = buckets.meta.capacity, buckets.pairs[index]
+    triples = buckets.of(index).astype(np.int64)
+    if active.first_row(pair[0]):
+        triples[:, [0, 2]] = (triples[:, [0, 2]] + capacity) % (2 * capacity)
+    parts = list(dict.fromkeys(pair))
+    bounds = [active.first_row(part) + buckets.ranges[part] for part in parts]
+    stretches = np.concatenate([np.stack([bound[:-1], bound[1:]], axis=1) for bound in bounds])
+    allowed = np.tile(allowed_types(buckets.sides, by_type=config.typed_negatives), len(parts))
+    sizes = {"block": config.block, "negatives": config.negatives}
+    return BlockSampler(triples, RowPools(stretches, allowed), head_probability_R, **sizes)
 
 
 def _bring_together(relations: Relations, before: Relations, counts_R: torch.Tensor, session: Session) -> None:
