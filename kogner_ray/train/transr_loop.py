@@ -80,19 +80,29 @@ class TransRState:
 
 def transr_loop(job: dict[str, Any]) -> None:
     """Train TransR on the buckets of `job`, from the newest checkpoint on."""
-    run = _Run(job)
+    run = TransRRun(job, Session.current(job["folder"], local=job["local"]))
     if run.state.rounds >= run.n_rounds:
         run.checkpoint()  # nothing is left to do, but a run must report its checkpoint
     while run.state.rounds < run.n_rounds:
         run.round()
 
 
-class _Run:
-    """One rank's part of a run."""
+class TransRRun:
+    """One rank's part of a run.
 
-    def __init__(self, job: dict[str, Any]) -> None:
-        self._config = TransRConfig.model_validate(job["config"])
-        self._session = Session.current(job["folder"], local=job["local"])
+    Attributes:
+        state: where it is.
+        n_rounds: of all epochs.
+    """
+
+    def __init__(self, job: dict[str, Any], session: Session) -> None:
+        """Go on from the newest checkpoint of `session`'s run.
+
+        Args:
+            job: config, seed, head_probabilities (R,), and buckets, the folder.
+            session: of this rank.
+        """
+        self._config, self._session = TransRConfig.model_validate(job["config"]), session
         self._buckets, self._seed = Buckets.open(job["buckets"]), int(job["seed"])
         self._head_probability_R = torch.tensor(job["head_probabilities"])
         self._files = PartFiles.of(self._buckets, self._session.folder, width=self._config.entity_dim, seed=self._seed)
