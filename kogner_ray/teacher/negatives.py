@@ -2,31 +2,16 @@
 
 Wang et al. 2014 (TransH): the head of a triple of relation r is replaced with probability tph / (tph + hpt), where tph
 is the mean number of tails a head and hpt the mean number of heads a tail, so that a true triple is rarely drawn as a
-negative. Dimensions: B triples, K negatives a triple, R relations, N nodes.
+negative. Dimensions: E triples, R relations, N nodes, T node types.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 HEAD, TAIL = 0, 1
-
-
-@dataclass(frozen=True)
-class Corruption:
-    """What replaces one end of each triple.
-
-    Attributes:
-        entities: (B, K) replacing nodes.
-        at_head: (B, K) True where the head is replaced, False where the tail is.
-    """
-
-    entities: torch.Tensor
-    at_head: torch.Tensor
 
 
 def head_probabilities(triples: npt.NDArray[np.int64], *, n_relations: int) -> torch.Tensor:
@@ -36,18 +21,16 @@ def head_probabilities(triples: npt.NDArray[np.int64], *, n_relations: int) -> t
         triples: (E, 3) head, relation, tail.
         n_relations: R.
     """
-    distinct = [np.unique(triples[:, [1, column]], axis=0)[:, 0] for column in (0, 2)]
-    n_heads, n_tails = (np.bincount(rows, minlength=n_relations) for rows in distinct)
+    n_nodes = int(triples[:, [0, 2]].max(initial=0)) + 1
+    distinct = [np.unique(triples[:, 1] * n_nodes + triples[:, column]) // n_nodes for column in (0, 2)]
+    n_heads, n_tails = (np.bincount(relations, minlength=n_relations) for relations in distinct)
     # tph = E_r / n_heads and hpt = E_r / n_tails, so E_r cancels
     total = np.maximum(n_heads + n_tails, 1)
     return torch.from_numpy(np.where(n_heads > 0, n_tails / total, 0.5).astype(np.float32))
 
 
 class SidePools:
-    """The nodes that may stand at each side of each relation: all, or those of the types seen there.
-
-    Relations with the same types at a side share one pool, so memory is bounded by the distinct sets of types times N.
-    """
+    """The nodes that may stand at each side of each relation: all, or those of the types seen there."""
 
     def __init__(
         self,
@@ -56,60 +39,32 @@ class SidePools:
         n_relations: int,
         node_types: npt.NDArray[np.int64],
         by_type: bool = True,
+        nodes: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Collect the pools.
+        """Sort the nodes by type; which types belong where is all that is kept a relation.
 
         Args:
             triples: (E, 3) head, relation, tail, whose ends show which types belong where.
             n_relations: R.
             node_types: (N,) type index of each node.
             by_type: False makes every node a candidate everywhere.
+            nodes: that may stand anywhere at all; None for all N.
         """
-        self._pools: list[torch.Tensor] = []
-        self._index = np.zeros((n_relations, 2), dtype=np.int64)
-        known: dict[bytes, int] = {}
+        n_types = int(node_types.max(initial=0)) + 1
+        seen = np.zeros((n_relations, 2, n_types), dtype=bool)
         for side, column in ((HEAD, 0), (TAIL, 2)):
-            seen = np.zeros((n_relations, int(node_types.max(initial=0)) + 1), dtype=bool)
-            seen[triples[:, 1], node_types[triples[:, column]]] = True
-            for relation, types in enumerate(seen if by_type else np.ones_like(seen)):
-                types = types if types.any() else np.ones_like(types)
-                if types.tobytes() not in known:
-                    known[types.tobytes()] = len(self._pools)
-                    self._pools.append(torch.from_numpy(np.flatnonzero(types[node_types])))
-                self._index[relation, side] = known[types.tobytes()]
-        self._flat = torch.cat(self._pools)
-        sizes = torch.tensor([len(pool) for pool in self._pools])
-        starts = torch.cumsum(sizes, 0) - sizes
-        self._sizes_R2, self._starts_R2 = sizes[self._index], starts[self._index]
+            seen[triples[:, 1], side, node_types[triples[:, column]]] = True
+        self._types = allowed_types(seen, by_type=by_type)
+        nodes = np.arange(len(node_types)) if nodes is None else nodes
+        ordered = nodes[np.argsort(node_types[nodes], kind="stable")]
+        self._nodes = np.split(ordered, np.searchsorted(node_types[ordered], np.arange(1, n_types)))
 
     def nodes(self, relation: int, side: int) -> torch.Tensor:
         """Nodes that may stand at `side` (HEAD or TAIL) of `relation`, ascending."""
-        return self._pools[int(self._index[relation, side])]
-
-    def draw(self, relations: torch.Tensor, sides: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """One node, uniform over its pool, for each relation and side (both of one shape); that shape."""
-        sizes = self._sizes_R2[relations, sides]
-        offsets = (torch.rand(sizes.shape, generator=generator, dtype=torch.float64) * sizes).long()
-        drawn: torch.Tensor = self._flat[self._starts_R2[relations, sides] + offsets]
-        return drawn
+        chosen = [self._nodes[kind] for kind in np.flatnonzero(self._types[relation, side])]
+        return torch.from_numpy(np.sort(np.concatenate(chosen)))
 
 
-class BernoulliNegatives:
-    """Draws corruptions: the side by Wang et al. 2014, the node uniformly from the pool of that side."""
-
-    def __init__(self, head_probability_R: torch.Tensor, pools: SidePools) -> None:
-        """Keep both.
-
-        Args:
-            head_probability_R: as of `head_probabilities`.
-            pools: what may stand where.
-        """
-        self._head_probability_R, self._pools = head_probability_R, pools
-
-    def corrupt(self, triples_B3: torch.Tensor, *, n_negatives: int, generator: torch.Generator) -> Corruption:
-        """Draw `n_negatives` corruptions a triple. A drawn node may make another true triple (rarely)."""
-        relations_BK = triples_B3[:, 1:2].expand(-1, n_negatives)
-        draws_BK = torch.rand(relations_BK.shape, generator=generator)
-        at_head_BK = draws_BK < self._head_probability_R[relations_BK]
-        sides_BK = torch.where(at_head_BK, HEAD, TAIL)
-        return Corruption(self._pools.draw(relations_BK, sides_BK, generator), at_head_BK)
+def allowed_types(seen_R2T: npt.NDArray[np.bool_], *, by_type: bool) -> npt.NDArray[np.bool_]:
+    """Types that may stand at each side of each relation, (R, 2, T): those seen there, or all where none was."""
+    return seen_R2T | ~seen_R2T.any(-1, keepdims=True) | (not by_type)

@@ -27,7 +27,8 @@ from kogner_ray.train.figures import draw_loss
 from kogner_ray.train.graph import GraphConfig, GraphTask, embed_graph, graph_loop
 from kogner_ray.train.session import run_training
 from kogner_ray.train.text import TextConfig, describe_entities, encode_entities
-from kogner_ray.train.transr import TransRConfig, TransRTask, transr_loop
+from kogner_ray.train.transr import TransRConfig, TransRTask
+from kogner_ray.train.transr_loop import trained_model, transr_loop
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class RunPlace:
         text = json.dumps([self.kg_hashes, self.seed, *settings], sort_keys=True, default=str)
         return self.output / f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
-    def job(self, kg: KnowledgeGraph, config: TransRConfig | GraphConfig) -> dict[str, Any]:
+    def job(self, kg: KnowledgeGraph, config: GraphConfig) -> dict[str, Any]:
         """What a training loop is told; the KG is cut here if it is to be and is not yet."""
         parts: Path | None = None
         if self.n_parts:
@@ -125,20 +126,22 @@ def make_graph(kg: KnowledgeGraph, config: GraphConfig, place: RunPlace, *, text
 
 
 def make_logic(kg: KnowledgeGraph, config: TransRConfig, place: RunPlace) -> Modality:
-    """Z'', by TransR; a node without edges gets the mean of the others."""
-    folder = place.named("transr", config, place.n_parts, place.workers)
-    snapshot = run_training(transr_loop, place.job(kg, config), folder=folder, workers=place.workers)
-    draw_loss(snapshot.history, folder / "loss.png")
+    """Z'', by TransR; a node without edges gets the mean of the others, for its random start is no target."""
     task = TransRTask.of(kg, config, seed=place.seed)
-    model = task.model(config, seed=place.seed)
-    snapshot.load_model(model)
-    ranking = task.evaluate(model)
-    z = model.entities.weight.detach()
-    untrained = torch.ones(len(z), dtype=torch.bool)
-    untrained[torch.from_numpy(task.train[:, [0, 2]].ravel())] = False
-    z[untrained] = z[~untrained].mean(0)  # a node without edges keeps its random start, and noise is no target
-    sizes = {"test_triples": len(task.test), "candidates": ranking.n_candidates, "unlinked": int(untrained.sum())}
-    return Modality(z, {"loss": snapshot.history[-1]["loss"], **ranking.metrics(), **sizes})
+    cut = place.named("buckets", config.held_out, config.bucket_nodes, place.workers)
+    buckets = task.cut(cut, config, workers=place.workers, seed=place.seed)
+    told = {"config": config.model_dump(), "seed": place.seed, "head_probabilities": task.head_probabilities()}
+    folder = place.named("transr", config, place.workers)
+    job = told | {"buckets": str(cut.absolute())}
+    snapshot = run_training(transr_loop, job, folder=folder, workers=place.workers)
+    draw_loss(snapshot.history, folder / "loss.png")
+    model = trained_model(buckets, snapshot, config, folder=folder, seed=place.seed)
+    ranking = task.evaluate(model, n=config.ranked, seed=place.seed)
+    sizes = {"test_triples": len(task.test), "ranked_triples": len(ranking.heads), "candidates": ranking.n_candidates}
+    sizes |= {"parts": buckets.meta.n_parts, "unlinked": kg.n_nodes - len(buckets.nodes)}
+    return Modality(
+        model.entities.weight.detach(), {"loss": snapshot.history[-1]["loss"], **ranking.metrics(), **sizes}
+    )
 
 
 def _save(matrix: torch.Tensor, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which triples, nodes and in-edges of a KG a rank trains on: its parts' where the KG is cut, else an even share.
+"""Which nodes and in-edges of a KG a rank of Z' trains on: its parts' where the KG is cut, else an even share.
 
 In a cut KG a rank samples neighbours from its own parts' in-edges alone; nodes of the halo are seen without theirs.
 """
@@ -34,14 +34,6 @@ class Ownership:
         """
         self._kg, self._session, self._folder = kg, session, parts
 
-    def triples(self, triples: IntArray) -> IntArray:
-        """Those of `triples`, (E, 3), that this rank trains on; every one has exactly one owner."""
-        if self._folder is None:
-            return triples[self._session.rank :: self._session.world_size]
-        # reversed edges have relations beyond the KG's own and are no triples of TransR
-        own = [part.triples[part.triples[:, 1] < len(self._kg.relations)] for part in self._parts]
-        return triples[np.isin(self._keys(triples), self._keys(np.concatenate([*own, triples[:0]])))]
-
     def nodes(self, nodes: IntArray) -> IntArray:
         """Those of `nodes` that this rank trains on; every one has exactly one owner."""
         if self._folder is None:
@@ -63,8 +55,3 @@ class Ownership:
         folder = Path(str(self._folder))
         indices = range(self._session.rank, read_meta(folder).n_parts, self._session.world_size)
         return [read_part(folder, index) for index in indices]
-
-    def _keys(self, triples: IntArray) -> IntArray:
-        heads, relations, tails = triples.T
-        keys: IntArray = (heads * len(self._kg.relations) + relations) * self._kg.n_nodes + tails
-        return keys

@@ -109,6 +109,11 @@ class Session:
         for gradient, summed in zip(dense, flat.split([gradient.numel() for gradient in dense]), strict=True):
             gradient.copy_(summed.view_as(gradient))
 
+    def sum_tensor(self, tensor: torch.Tensor) -> None:
+        """Replace a tensor by its sum over ranks."""
+        if self.world_size > 1:
+            dist.all_reduce(tensor)
+
     @contextmanager
     def newest(self) -> Iterator[Path | None]:
         """The folder of this run's newest checkpoint, or None."""
@@ -124,7 +129,7 @@ class Session:
 
     def report(self, history: Sequence[Mapping[str, Any]], *, number: int, write: Callable[[Path], None]) -> None:
         """Rank 0 writes a checkpoint through `write` and the metrics so far; all ranks report the last of them."""
-        metrics = dict(history[-1])
+        metrics = dict(history[-1]) if history else {}
         if self.rank:
             ray.train.report(metrics)
             return

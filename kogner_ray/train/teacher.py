@@ -2,7 +2,7 @@
 
     read_kg -> text     encode_entities (this process or Ray Data)           -> Z
             -> graph    graph_loop on Ray Train, then whole-graph inference  -> Z'
-            -> logic    transr_loop on Ray Train                             -> Z''
+            -> logic    buckets, transr_loop on Ray Train                    -> Z''
             -> standardise each -> write_entity_table
 
 What the KG cannot teach (no edges, one type only) is left out with a warning.
@@ -46,7 +46,7 @@ class TeacherConfig(Config):
         text: how Z is made.
         graph: how Z' is made.
         transr: how Z'' is made.
-        n_parts: METIS parts that the KG is cut into and that the workers own; 0 deals it out evenly, whole.
+        n_parts: METIS parts that the KG is cut into for Z' and that the workers own; 0 deals it out evenly, whole.
         num_workers: Ray Train workers; 0 trains in this process.
         seed: of everything random.
     """

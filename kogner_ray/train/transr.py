@@ -1,25 +1,24 @@
-"""Training TransR: the task drawn from a KG, the loop that every rank runs, and the evaluation of its result."""
+"""TransR's part of the teacher: the task drawn from a KG, its buckets, what training left, and its evaluation.
+
+The loop that every rank runs is in `transr_loop`.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import Field
 
 from kogner_ray.config import Config
-from kogner_ray.kg.tables import KnowledgeGraph, read_kg
-from kogner_ray.teacher.negatives import BernoulliNegatives, SidePools, head_probabilities
+from kogner_ray.kg.buckets import Buckets, write_buckets
+from kogner_ray.kg.tables import KnowledgeGraph
+from kogner_ray.teacher.negatives import SidePools, head_probabilities
 from kogner_ray.teacher.ranking import Ranking, hold_out, rank_triples
 from kogner_ray.teacher.transr import TransR
-from kogner_ray.track import tracked
-from kogner_ray.train.ownership import Ownership
-from kogner_ray.train.session import Session, stream_seed
+from kogner_ray.train.bucket_rounds import parts_needed
 
 IntArray = npt.NDArray[np.int64]
 
@@ -32,130 +31,101 @@ class TransRConfig(Config):
         entity_dim: width d of entities, and of Z''.
         relation_dim: width k of the relation spaces.
         margin: between a true triple's score and its corruption's.
-        negatives: corruptions a triple.
+        negatives: corruptions a triple, shared by the triples of a block.
+        block: triples of one relation that share their corruptions; fewer where relations have few triples.
         typed_negatives: corrupt only by nodes of types seen at that side of that relation.
         epochs: passes over the training triples.
-        batch_size: triples a step, over all ranks.
+        batch_size: triples a step of one rank.
         lr: of Adagrad, for entities and relations.
         projection_lr: of Adagrad, for the M_r. As fast as the entities they overfit a small or sparse KG at once.
         held_out: triples kept for evaluation, at most a twentieth of all.
+        ranked: so many of these are ranked, drawn at random; the metrics' standard errors are for this sample.
+        bucket_nodes: nodes with edges that a worker holds in memory, 928 bytes each at width 58; a larger KG is trained
+            bucket by bucket, as is one that several workers share.
+        checkpoint_s: within an epoch, a checkpoint follows the first bucket that ends so many seconds after the last
+            one; 0 writes one after each bucket.
     """
 
     enabled: bool = True
     entity_dim: int = Field(default=58, gt=0)
     relation_dim: int = Field(default=58, gt=0)
     margin: float = Field(default=2.0, gt=0)
-    negatives: int = Field(default=8, gt=0)
+    negatives: int = Field(default=64, gt=0)
+    block: int = Field(default=64, gt=0)
     typed_negatives: bool = True
     epochs: int = Field(default=40, gt=0)
     batch_size: int = Field(default=512, gt=0)
     lr: float = Field(default=0.1, gt=0)
     projection_lr: float = Field(default=0.003, ge=0)
     held_out: int = Field(default=2000, ge=0)
+    ranked: int = Field(default=2000, gt=0)
+    bucket_nodes: int = Field(default=4_000_000, ge=2)
+    checkpoint_s: float = Field(default=30, ge=0)
 
 
 @dataclass(frozen=True)
 class TransRTask:
-    """What TransR learns and is asked; the same on every rank.
+    """What TransR learns and is asked.
 
     Attributes:
         train: (E, 3) distinct triples to learn.
         test: (T, 3) distinct triples held out, whose nodes and relations all occur in `train`.
-        candidates: who competes in the ranking: nodes of the types seen at that side of that relation.
-        n_entities: N.
+        candidates: who competes in the ranking: nodes with edges, of the types seen at that side of that relation.
         n_relations: R.
-        node_types: (N,) type index of each node.
+        node_types: (N,) type index of each node, those without edges included.
     """
 
     train: IntArray
     test: IntArray
     candidates: SidePools
-    n_entities: int
     n_relations: int
     node_types: IntArray
 
     @classmethod
     def of(cls, kg: KnowledgeGraph, config: TransRConfig, *, seed: int) -> TransRTask:
         """Split the triples of `kg`."""
-        triples, n_relations = np.unique(kg.triples, axis=0), len(kg.relations)
+        triples, n_relations = _distinct(kg.triples, kg.n_nodes, len(kg.relations)), len(kg.relations)
         train, test = hold_out(triples, n=min(config.held_out, len(triples) // 20), seed=seed)
-        candidates = SidePools(triples, n_relations=n_relations, node_types=kg.node_types)
-        return cls(train, test, candidates, kg.n_nodes, n_relations, kg.node_types)
+        linked = np.unique(triples[:, [0, 2]])
+        candidates = SidePools(triples, n_relations=n_relations, node_types=kg.node_types, nodes=linked)
+        return cls(train, test, candidates, n_relations, kg.node_types)
+
+    @property
+    def n_linked(self) -> int:
+        """Nodes with a training triple; only these are trained."""
+        return len(np.unique(self.train[:, [0, 2]]))
 
     def model(self, config: TransRConfig, *, seed: int) -> TransR:
         """An untrained model of the right size."""
-        sizes = {"entity_dim": config.entity_dim, "relation_dim": config.relation_dim}
-        return TransR(n_entities=self.n_entities, n_relations=self.n_relations, seed=seed, **sizes)
+        return untrained_model(config, n_entities=len(self.node_types), n_relations=self.n_relations, seed=seed)
 
-    def negatives(self, config: TransRConfig) -> BernoulliNegatives:
-        """The sampler of corruptions, from the training triples alone."""
-        pools = SidePools(
-            self.train, n_relations=self.n_relations, node_types=self.node_types, by_type=config.typed_negatives
-        )
-        return BernoulliNegatives(head_probabilities(self.train, n_relations=self.n_relations), pools)
+    def head_probabilities(self) -> list[float]:
+        """Of replacing the head, a relation."""
+        return [float(p) for p in head_probabilities(self.train, n_relations=self.n_relations)]
 
-    def evaluate(self, model: TransR) -> Ranking:
-        """Filtered ranks of the held-out triples."""
+    def cut(self, folder: Path, config: TransRConfig, *, workers: int, seed: int) -> Buckets:
+        """The buckets of the training triples, written unless `folder` has them."""
+        if (folder / "meta.json").is_file():
+            return Buckets.open(folder)
+        n_parts = parts_needed(self.n_linked, bucket_nodes=config.bucket_nodes, workers=max(1, workers))
+        sizes = {"n_parts": n_parts, "n_relations": self.n_relations}
+        return write_buckets(self.train, folder, **sizes, node_types=self.node_types, seed=seed)
+
+    def evaluate(self, model: TransR, *, n: int | None = None, seed: int = 0) -> Ranking:
+        """Filtered ranks of the held-out triples, or of `n` of them."""
         known = np.concatenate([self.train, self.test])
-        return rank_triples(model, self.test, known=known, pools=self.candidates)
+        return rank_triples(model, self.test, known=known, pools=self.candidates, sample=n, seed=seed)
 
 
-def transr_loop(job: dict[str, Any]) -> None:
-    """Train TransR on this rank's triples; every rank holds all embeddings and sums (sparse) gradients each step."""
-    config = TransRConfig.model_validate(job["config"])
-    session = Session.current(job["folder"], local=job["local"])
-    kg = read_kg(job["kg"])
-    task = TransRTask.of(kg, config, seed=job["seed"])
-    mine = torch.from_numpy(Ownership(kg, session, parts=job["parts"]).triples(task.train))
-    model, negatives = task.model(config, seed=job["seed"]), task.negatives(config)
-    optimiser = make_adagrad(model, config)
-    history = session.resume(model, optimiser, epochs=config.epochs)
-    share = -(-config.batch_size // session.world_size)
-    n_steps = int(session.max(-(-len(mine) // share))[0])
-
-    for epoch in range(len(history), config.epochs):
-        started, total, pairs = time.perf_counter(), 0.0, 0.0
-        generator = torch.Generator().manual_seed(stream_seed(job["seed"], epoch, session.rank))
-        batches = epoch_batches(mine, share=share, n_steps=n_steps, generator=generator)
-        title = f"TransR, epoch {epoch + 1}/{config.epochs}"
-        for batch in tracked(batches, title, total=n_steps, shown=session.local):
-            optimiser.zero_grad()
-            corruption = negatives.corrupt(batch, n_negatives=config.negatives, generator=generator)
-            loss = model.score_pairs(batch, corruption).margin_loss(config.margin)
-            (n_pairs,) = session.sum(corruption.entities.numel())
-            (loss / n_pairs).backward()
-            session.sum_gradients(model.parameters())
-            with torch.sparse.check_sparse_tensor_invariants(enable=False):  # said aloud, else torch warns
-                optimiser.step()
-            model.renormalise(model.entities.weight.grad.coalesce().indices()[0])
-            total, pairs = total + loss.item(), pairs + corruption.entities.numel()
-        total, pairs = session.sum(total, pairs)
-        seconds = time.perf_counter() - started
-        history.append({"epoch": epoch + 1, "loss": total / pairs, "seconds": seconds, "pairs_per_s": pairs / seconds})
-        session.end_epoch(model, optimiser, history)
+def untrained_model(config: TransRConfig, *, n_entities: int, n_relations: int, seed: int) -> TransR:
+    """The random start; entities that are trained in parts have their own."""
+    sizes = {"entity_dim": config.entity_dim, "relation_dim": config.relation_dim}
+    return TransR(n_entities=n_entities, n_relations=n_relations, seed=seed, **sizes)
 
 
-def make_adagrad(model: TransR, config: TransRConfig) -> torch.optim.Adagrad:
-    """Adagrad (sparse for entities: only the rows of a batch are touched)."""
-    groups = [
-        {"params": [model.entities.weight, model.relations], "lr": config.lr},
-        {"params": [model.projections], "lr": config.projection_lr},
-    ]
-    return torch.optim.Adagrad(groups)
-
-
-def epoch_batches(
-    triples: torch.Tensor, *, share: int, n_steps: int, generator: torch.Generator
-) -> Iterator[torch.Tensor]:
-    """A rank's batches of one epoch in a new order, each sorted by relation; the last ones may be empty.
-
-    Args:
-        triples: (E, 3) that the rank owns.
-        share: triples a batch.
-        n_steps: batches, the same on every rank.
-        generator: of the order.
-    """
-    order = torch.randperm(len(triples), generator=generator)
-    for step in range(n_steps):
-        batch = triples[order[step * share : (step + 1) * share]]
-        yield batch[torch.argsort(batch[:, 1], stable=True)]
+def _distinct(triples: IntArray, n_nodes: int, n_relations: int) -> IntArray:
+    """Distinct triples in order, as of `np.unique(triples, axis=0)`."""
+    heads, relations, tails = triples.T
+    keys = np.unique((heads * n_relations + relations) * n_nodes + tails)
+    pairs, tails = np.divmod(keys, max(1, n_nodes))
+    return np.stack([*np.divmod(pairs, max(1, n_relations)), tails], axis=1)

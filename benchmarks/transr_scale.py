@@ -1,0 +1,225 @@
+"""How do time and memory of TransR grow with the KG, with its buckets, and with workers?
+
+Every row is a process of its own that trains from a folder of buckets; its peak memory is what it held beyond what the
+same process held before the buckets were opened (Python, torch, Ray: the column says how much).
+
+- shares: 10 % to 100 % of a KG's triples, one epoch in one bucket.
+- buckets: a KG of ten million nodes with the degrees of a real one (each node copied, each triple copied between random
+  copies of its ends), the first rounds of a bucketed epoch, for two sizes of bucket; and half of that KG.
+- workers: the real KG trained by one Ray Train worker and by two, one thread each.
+
+    KOGNER_SHARED=... python benchmarks/transr_scale.py --only shares      # or buckets, or workers
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measure import peak_mb
+from results import conditions, markdown_table, write_section
+
+from kogner_ray.cluster import with_process_settings
+from kogner_ray.kg.buckets import Buckets, write_buckets
+from kogner_ray.kg.tables import read_kg
+from kogner_ray.teacher.negatives import head_probabilities
+from kogner_ray.train.bucket_rounds import parts_needed
+from kogner_ray.train.modalities import RunPlace, make_logic
+from kogner_ray.train.session import Session
+from kogner_ray.train.transr import TransRConfig
+from kogner_ray.train.transr_loop import TransRRun
+
+SHARES = (0.1, 0.3, 1.0)
+COPIES = {"5 M": 25 // 2, "10 M": 25}
+BUCKETS = (("10 M", 400_000), ("10 M", 800_000), ("5 M", 400_000))
+ROUNDS = 4
+
+
+def main() -> None:
+    """Measure what is asked for, and write the table of all that was."""
+    with_process_settings()
+    arguments = _arguments()
+    torch.set_num_threads(arguments.threads)
+    if arguments.train:
+        print(json.dumps(_train(arguments.train, arguments)))
+        return
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    kept = arguments.output / "scale.json"
+    for part in ("shares", "buckets", "workers"):
+        if arguments.only in ("", part):
+            found = globals()[f"_{part}"](arguments)
+            everything = json.loads(kept.read_text()) if kept.is_file() else {}
+            kept.write_text(json.dumps(everything | {part: found}, indent=2))
+    section = _section(json.loads(kept.read_text()), arguments)
+    print(section)
+    write_section("transr-scale", section)
+
+
+def _shares(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    kg = read_kg(arguments.kg)
+    rows = []
+    for share in SHARES:
+        chosen = np.random.default_rng(0).choice(kg.n_edges, int(share * kg.n_edges), replace=False)
+        sizes = {"n_parts": 1, "n_relations": len(kg.relations)}
+        name = f"share-{share:g}"
+        cut = arguments.output / name
+        write_buckets(kg.triples[np.sort(chosen)], cut, **sizes, node_types=kg.node_types, seed=0)
+        rows.append({"name": f"{share:.0%} of the triples"} | _in_a_process(cut, 1, arguments))
+        print(rows[-1], flush=True)
+    return rows
+
+
+def _buckets(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    kg = read_kg(arguments.kg)
+    rows = []
+    for size, bucket_nodes in BUCKETS:
+        started = time.perf_counter()
+        cut = arguments.output / f"synthetic-{size.split()[0]}-{bucket_nodes}"
+        if not (cut / "meta.json").is_file():
+            triples = _copied(kg.triples, kg.n_nodes, COPIES[size], arguments.output / "triples.npy")
+            linked = COPIES[size] * len(np.unique(kg.triples[:, [0, 2]]))
+            n_parts = parts_needed(linked, bucket_nodes=bucket_nodes, workers=1)
+            types = np.repeat(kg.node_types, COPIES[size])
+            write_buckets(triples, cut, n_parts=n_parts, n_relations=len(kg.relations), node_types=types, seed=0)
+            print(size, bucket_nodes, "cut in", time.perf_counter() - started, flush=True)
+        rows.append({"name": f"{size} nodes, buckets of {bucket_nodes:,}"} | _in_a_process(cut, ROUNDS, arguments))
+        print(rows[-1], flush=True)
+    return rows
+
+
+def _copied(triples: np.ndarray, n_nodes: int, copies: int, path: Path) -> np.ndarray:
+    """`copies` of each triple, its ends random copies of its nodes: (copies * E, 3), mapped."""
+    rng = np.random.default_rng(0)
+    copied = np.lib.format.open_memmap(path, mode="w+", dtype=np.int64, shape=(copies * len(triples), 3))
+    for copy in range(copies):
+        part = copied[copy * len(triples) : (copy + 1) * len(triples)]
+        part[:] = triples
+        for column in (0, 2):
+            part[:, column] = part[:, column] * copies + rng.integers(0, copies, len(part))
+    return copied
+
+
+def _in_a_process(cut: Path, rounds: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--train", f"{cut}:{rounds}", "--output", str(arguments.output)]
+    command += ["--threads", str(arguments.threads), "--kg", str(arguments.kg)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _train(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The first rounds of a run, without its last checkpoint."""
+    cut, _, rounds = what.rpartition(":")
+    before = peak_mb()
+    buckets = Buckets.open(cut)
+    folder = arguments.output / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    config = TransRConfig(epochs=1_000, checkpoint_s=1e9)
+    probabilities = [0.5] * buckets.meta.n_relations
+    if buckets.meta.n_parts == 1:
+        probabilities = head_probabilities(buckets.of(0).astype(np.int64), n_relations=len(probabilities)).tolist()
+    job = {"config": config.model_dump(), "seed": 0, "buckets": cut, "head_probabilities": probabilities}
+    run = TransRRun(job, _Unreported(folder, 0, 1, local=False))
+    started = time.perf_counter()
+    for _ in range(int(rounds)):
+        run.round()
+    seconds = time.perf_counter() - started
+    loss, _, triples, _ = run.state.totals.tolist() if buckets.meta.n_parts > 1 else (0, 0, buckets.meta.triples[0], 0)
+    parts = {"parts": buckets.meta.n_parts, "in_memory": min(2, buckets.meta.n_parts) * buckets.meta.capacity}
+    sizes = {"linked": len(buckets.nodes), "all_triples": len(buckets.triples), "trained": triples}
+    return parts | sizes | {"seconds": seconds, "peak_mb": peak_mb() - before, "before_mb": before}
+
+
+class _Unreported(Session):
+    """A session outside Ray: nothing to go on from, and nobody to report to."""
+
+    def report(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing."""
+
+    def newest(self) -> Any:
+        """Nothing."""
+        import contextlib
+
+        return contextlib.nullcontext(None)
+
+
+def _workers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    kg = read_kg(arguments.kg)
+    config = TransRConfig(epochs=arguments.epochs, checkpoint_s=1e9)
+    rows = []
+    for workers in (1, 2):
+        place = RunPlace(Path(arguments.kg), {}, arguments.output / "workers", 0, workers, arguments.seed)
+        shutil.rmtree(place.output, ignore_errors=True)
+        made = make_logic(kg, config, place)
+        (metrics,) = place.output.glob("*/metrics.jsonl")
+        speeds = [json.loads(line)["triples_per_s"] for line in metrics.read_text().splitlines()]
+        scores = {key: made.metrics[key] for key in ("mrr", "mrr_se", "parts")}
+        rows.append({"name": f"{workers} worker(s)", "triples_per_s": float(np.median(speeds))} | scores)
+        print(rows[-1], flush=True)
+    return rows
+
+
+def _section(everything: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> str:
+    tables = []
+    grown = [*everything.get("shares", []), *everything.get("buckets", [])]
+    if grown:
+        header = [
+            "",
+            "nodes with edges",
+            "triples",
+            "parts",
+            "nodes held",
+            "trained",
+            "s",
+            "triples/s",
+            "MB",
+            "MB before",
+        ]
+        keys = ("linked", "all_triples", "parts", "in_memory", "trained")
+        rows = [
+            [r["name"], *(f"{r[k]:,.0f}" for k in keys), f"{r['seconds']:.1f}", f"{r['trained'] / r['seconds']:,.0f}"]
+            + [f"{r['peak_mb']:,.0f}", f"{r['before_mb']:,.0f}"]
+            for r in grown
+        ]
+        tables.append(markdown_table(header, rows))
+    if "workers" in everything:
+        first = everything["workers"][0]["triples_per_s"]
+        rows = [
+            [r["name"], f"{r['parts']}", f"{r['triples_per_s']:,.0f}", f"{r['triples_per_s'] / first:.2f}"]
+            + [f"{r['mrr']:.3f} ± {r['mrr_se']:.3f}"]
+            for r in everything["workers"]
+        ]
+        tables.append(markdown_table(["", "parts", "triples/s (median epoch)", "times one", "MRR"], rows))
+    settings = {
+        "KG": f"`{Path(arguments.kg).name}`; 10 M nodes: {COPIES['10 M']} copies of each, {ROUNDS} buckets trained",
+        "training": f"as shipped (dimensions 58, 64 negatives, batch 512), {arguments.threads} threads; workers: one "
+        f"thread each, {arguments.epochs} epochs",
+        "memory": "peak of the training process above what it held before (MB before: Python, torch, Ray)",
+    }
+    body = "\n\n".join(tables)
+    return f"## TransR: growth, buckets, workers\n\n{body}\n\n{conditions(packages=['torch', 'ray'], **settings)}\n"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shared = os.environ.get("KOGNER_SHARED")
+    parser.add_argument("--kg", default=shared and f"{shared}/data/kg/biokg", required=not shared)
+    parser.add_argument("--only", choices=["", "shares", "buckets", "workers"], default="")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path("runs/transr-scale"))
+    parser.add_argument("--train", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
