@@ -24,7 +24,7 @@ from results import conditions, markdown_table, write_section
 
 from kogner_ray.kg.concepts import ConceptConfig, find_clusters
 from kogner_ray.kg.formats import read_any
-from kogner_ray.kg.merge import join_graphs
+from kogner_ray.kg.joining import join_graphs
 from kogner_ray.kg.names import bare_id
 from kogner_ray.kg.tables import KnowledgeGraph
 
