@@ -24,7 +24,7 @@ from results import conditions, markdown_table, write_section
 
 from kogner_ray.kg.concepts import ConceptConfig, find_clusters
 from kogner_ray.kg.formats import read_any
-from kogner_ray.kg.merge import join_graphs
+from kogner_ray.kg.joining import join_graphs
 from kogner_ray.kg.names import bare_id
 from kogner_ray.kg.tables import KnowledgeGraph
 
@@ -45,8 +45,7 @@ Pairs of nodes: those that merging puts into one cluster, those that biokg's `cl
 them count pairs of one id, and pairs of vocabularies of which biokg's clusters have at least {_LEAST} (they never say
 whether a DrugBank and a MeSH id are one concept); beside another graph only nodes whose id biokg has, and only pairs
 across the two graphs. biokg's clusters come from references between ontologies, and lack some that are right, so that
-precision is a lower bound; pairs that no name shows cannot be found by names. Seconds are wall time on a machine that
-others used, too."""
+precision is a lower bound; pairs that no name shows cannot be found by names."""
 
 
 def main() -> None:
@@ -70,7 +69,7 @@ def main() -> None:
     own = [*_curies(hetionet), *two[1].ids]
     for name, config in _IDS.items():
         rows.append(_measured(f"hetionet + DO: {name}", two, truth, config, own=own))
-    header = ["merged by", "pairs joined", "of biokg", "of both", "precision", "recall", "ambiguous, refused", "s"]
+    header = ["merged by", "pairs joined", "of biokg", "of both", "precision", "recall", "ambiguous, refused", "CPU s"]
     section = f"## Merging graphs\n\n{markdown_table(header, rows)}\n\n{_NOTE}\n\n{conditions(packages=['pyarrow'])}\n"
     print(section)
     write_section("kg-merge", section)
@@ -119,11 +118,11 @@ def _measured(
     own: Sequence[str] | None = None,
     edges: bool = False,
 ) -> list[str]:
-    started = time.monotonic()
+    started = time.process_time()
     joined = join_graphs(graphs, [str(number) for number in range(len(graphs))])
     kinds = np.asarray(pc.equal(joined.edges["relation"], "exact_match")) & edges
     found = find_clusters(joined.nodes, config, same=joined.ends[kinds].tolist(), source=joined.source)
-    seconds = time.monotonic() - started
+    seconds = time.process_time() - started
     ids = own or joined.nodes["id"].to_pylist()
     rows = [row for row, id_ in enumerate(ids) if bare_id(id_) in truth.clusters]
     ids = [ids[row] for row in rows]

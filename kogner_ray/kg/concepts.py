@@ -12,10 +12,9 @@ A reference or name that several concepts of one vocabulary have is ambiguous an
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -23,30 +22,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kogner_ray.config import Config
-from kogner_ray.kg.formats.checks import UNKNOWN_TYPE
 from kogner_ray.kg.linking import types_alike
-from kogner_ray.kg.names import bare_id, normalise_name
-
-Evidence = Literal["cluster", "id", "reference", "shared reference", "name", "synonym"]
-Refusal = Literal["type", "vocabulary", "ambiguous reference", "ambiguous name"]
-_Id = tuple[str, str]
-
-_PREFIXES = {
-    "umls_cui": "umls",
-    "umls_id": "umls",
-    "msh": "mesh",
-    "nci": "ncit",
-    "mim": "omim",
-    "ordo": "orphanet",
-    "orpha": "orphanet",
-    "entrez": "ncbigene",
-    "geneid": "ncbigene",
-    "entrezgene": "ncbigene",
-    "ncbitaxonomy": "ncbitaxon",
-    "uniprot": "uniprotkb",
-}
-_RELEASE = re.compile(r"_\d{4}_\d{2}_\d{2}$")
-_N_EXAMPLES = 5
+from kogner_ray.kg.names import normalise_name
+from kogner_ray.kg.unions import Evidence, Unions, VocabularyId, vocabulary_id
 
 
 class ConceptConfig(Config):
@@ -95,50 +73,25 @@ def find_clusters(
         same: pairs of rows that an edge says are one concept.
         source: which graph each row is from, for ids that name no vocabulary; all from one when None.
     """
-    work = _Clustering(nodes, config, source or [0] * nodes.num_rows)
+    unions = Unions(nodes, source or [0] * nodes.num_rows)
+    work = _Matching(nodes, config, unions)
     work.join_clusters()
     work.join_ids()
     if config.references:
         work.join_references(same)
     if config.names:
         work.join_names()
-    first = np.fromiter((work.find(row) for row in range(nodes.num_rows)), dtype=np.int64, count=nodes.num_rows)
-    return Clusters(first, dict(work.joined), dict(work.refused), dict(work.examples))
-
-
-def vocabulary_id(concept: str) -> _Id | None:
-    """Vocabulary and local part of an id, as all sources write them; None for one without a prefix."""
-    prefix, _, local = bare_id(concept).partition(":")
-    if not local or prefix in ("http", "https", "url"):
-        return None
-    prefix = _RELEASE.sub("", prefix)
-    prefix = _PREFIXES.get(prefix, "snomedct" if prefix.startswith("snomedct") else prefix)
-    return prefix, local
+    first = np.fromiter((unions.find(row) for row in range(nodes.num_rows)), dtype=np.int64, count=nodes.num_rows)
+    return Clusters(first, dict(unions.joined), dict(unions.refused), dict(unions.examples))
 
 
 @dataclass
-class _Clustering:
+class _Matching:
+    """The evidence in a node table, taken up step by step."""
+
     nodes: pa.Table
     config: ConceptConfig
-    source: Sequence[int]
-    joined: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def __post_init__(self) -> None:
-        self._parent = list(range(self.nodes.num_rows))
-        self._members: dict[int, list[int]] = {}
-        self._types: list[str] = self.nodes["type"].cast(pa.string()).to_pylist()
-        self._ids: list[str] = self.nodes["id"].to_pylist()
-        self._own = list(self._own_ids())
-
-    def find(self, row: int) -> int:
-        """The first row of the cluster."""
-        parent = self._parent
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
+    unions: Unions
 
     def join_clusters(self) -> None:
         """What the sources themselves hold for one concept."""
@@ -147,38 +100,38 @@ class _Clustering:
         groups = defaultdict(list)
         for row, name in enumerate(self.nodes["cluster"].to_pylist()):
             if name:
-                groups[self.source[row], name].append(row)
+                groups[self.unions.source[row], name].append(row)
         for rows in groups.values():
             for row in rows[1:]:
-                self._unite(rows[0], row, "cluster")
+                self.unions.unite(rows[0], row, "cluster")
 
     def join_ids(self) -> None:
         """Rows with an id in common."""
         groups = defaultdict(list)
-        for row, own in enumerate(self._own):
+        for row, own in enumerate(self.unions.own):
             for id_ in own:
                 groups[id_].append(row)
         for rows in groups.values():
             for row in rows[1:]:
-                self._join(rows[0], row, "id")
+                self.unions.join(rows[0], row, "id")
 
     def join_references(self, same: Iterable[tuple[int, int]]) -> None:
         """Rows that refer to another, or to one and the same id; from one vocabulary only one may."""
-        owners = {id_: row for row, own in enumerate(self._own) for id_ in reversed(own)}
-        referring: dict[_Id, list[int]] = defaultdict(list)
+        owners = {id_: row for row, own in enumerate(self.unions.own) for id_ in reversed(own)}
+        referring: dict[VocabularyId, list[int]] = defaultdict(list)
         for row, id_ in self._references(same):
             referring[id_].append(row)
         unowned = []
         for id_, rows in referring.items():
-            clear = self._one_a_vocabulary(rows, "ambiguous reference", ":".join(id_))
+            clear = self.unions.one_a_vocabulary(rows, "ambiguous reference", ":".join(id_))
             if id_ in owners:
                 for row in clear:
-                    self._join(owners[id_], row, "reference")
+                    self.unions.join(owners[id_], row, "reference")
             else:
                 unowned.append(clear)
         for rows in unowned:
             for row in rows[1:]:
-                self._join(rows[0], row, "shared reference")
+                self.unions.join(rows[0], row, "shared reference")
 
     def join_names(self) -> None:
         """Rows of one name; with synonyms, also rows that are called so otherwise."""
@@ -199,18 +152,18 @@ class _Clustering:
 
     def _join_named(self, key: str, rows: list[int], evidence: Evidence) -> None:
         for group in self._by_type(rows):
-            clear = self._one_a_vocabulary(group, "ambiguous name", key)
+            clear = self.unions.one_a_vocabulary(group, "ambiguous name", key)
             # an ambiguous name joins nothing: whose name is it?
-            if len({self.find(row) for row in group}) == len({self.find(row) for row in clear}):
+            if len({self.unions.find(row) for row in group}) == len({self.unions.find(row) for row in clear}):
                 for row in clear[1:]:
-                    self._join(clear[0], row, evidence)
+                    self.unions.join(clear[0], row, evidence)
 
     def _by_type(self, rows: list[int]) -> list[list[int]]:
         if len(rows) < 2:
             return []
         groups: list[list[int]] = []
         for row in rows:
-            fitting = (group for group in groups if self._alike(row, group[0], names=True))
+            fitting = (group for group in groups if self._alike(row, group[0]))
             group = next(fitting, None)
             if group is None:
                 groups.append([row])
@@ -218,71 +171,11 @@ class _Clustering:
                 group.append(row)
         return [group for group in groups if len(group) > 1]
 
-    def _one_a_vocabulary(self, rows: Iterable[int], reason: Refusal, what: str) -> list[int]:
-        """Those of `rows` whose vocabulary has no other cluster among them; the others are refused."""
-        roots = list(dict.fromkeys(self.find(row) for row in rows))
-        if len(roots) < 2:
-            return roots
-        seen = Counter(word for root in roots for word in {word for word, _ in self._vocabularies(root)})
-        clear = [root for root in roots if all(seen[word] == 1 for word, _ in self._vocabularies(root))]
-        if len(clear) < len(roots):
-            self.refused[reason] += len(roots) - len(clear)
-            unclear = [root for root in roots if root not in clear]
-            self._show(reason, f"{what}: {', '.join(self._ids[row] for row in unclear[:3])}")
-        return clear
+    def _alike(self, one: int, other: int) -> bool:
+        first, second = self.unions.types[one], self.unions.types[other]
+        return first == second or (self.config.types == "alike" and types_alike(first, second))
 
-    def _join(self, one: int, other: int, evidence: Evidence) -> None:
-        first, second = self.find(one), self.find(other)
-        if first == second:
-            return
-        reason = self._objection(first, second)
-        if reason is None:
-            self._unite(first, second, evidence)
-        else:
-            self.refused[reason] += 1
-            self._show(reason, f"{evidence}: {self._about(one)} and {self._about(other)}")
-
-    def _objection(self, first: int, second: int) -> Refusal | None:
-        if not self._alike(first, second, names=False):
-            return "type"
-        mine, others = self._by_vocabulary(first), self._by_vocabulary(second)
-        shared = mine.keys() & others.keys()
-        return "vocabulary" if any(not mine[word] & others[word] for word in shared) else None
-
-    def _alike(self, one: int, other: int, *, names: bool) -> bool:
-        first, second = self._types[one], self._types[other]
-        if first == second:
-            return True
-        if not names:
-            return UNKNOWN_TYPE in (first, second) or types_alike(first, second)
-        return self.config.types == "alike" and types_alike(first, second)
-
-    def _unite(self, one: int, other: int, evidence: Evidence) -> None:
-        first, second = sorted((self.find(one), self.find(other)))
-        if first == second:
-            return
-        self._show(evidence, f"{self._about(one)} = {self._about(other)}")
-        self._members[first] = self._members.get(first, [first]) + self._members.pop(second, [second])
-        self._parent[second] = first
-        self.joined[evidence] += 1
-
-    def _vocabularies(self, root: int) -> Iterator[_Id]:
-        for row in self._members.get(root, (root,)):
-            yield from self._own[row] or ((f"graph {self.source[row]}", self._ids[row]),)
-
-    def _by_vocabulary(self, root: int) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = defaultdict(set)
-        for word, local in self._vocabularies(root):
-            found[word].add(local)
-        return found
-
-    def _own_ids(self) -> Iterator[tuple[_Id, ...]]:
-        curies = self.nodes["curie"].to_pylist() if "curie" in self.nodes.column_names else [None] * len(self._ids)
-        for own, curie in zip(self._ids, curies, strict=True):
-            ids = (vocabulary_id(own), vocabulary_id(curie or ""))
-            yield tuple(dict.fromkeys(id_ for id_ in ids if id_ is not None))
-
-    def _references(self, same: Iterable[tuple[int, int]]) -> Iterator[tuple[int, _Id]]:
+    def _references(self, same: Iterable[tuple[int, int]]) -> Iterator[tuple[int, VocabularyId]]:
         if "xrefs" in self.nodes.column_names:
             for row, xrefs in enumerate(self.nodes["xrefs"].to_pylist()):
                 for xref in [xrefs] if isinstance(xrefs, str) else xrefs or ():
@@ -290,15 +183,8 @@ class _Clustering:
                     if id_ is not None:
                         yield row, id_
         for head, tail in same:
-            for id_ in self._own[tail][:1]:
+            for id_ in self.unions.own[tail][:1]:
                 yield head, id_
-
-    def _about(self, row: int) -> str:
-        return f"{self._ids[row]} {self.nodes['name'][row].as_py()}"
-
-    def _show(self, kind: str, example: str) -> None:
-        if len(self.examples[kind]) < _N_EXAMPLES:
-            self.examples[kind].append(example)
 
 
 def _name_key(name: str | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,10 +19,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from kogner_ray.config import Config
-from kogner_ray.data.comparison import compare
 from kogner_ray.data.files import replacing
 from kogner_ray.data.formats import read_documents, write_documents
-from kogner_ray.data.metrics import SpanReport, score
 from kogner_ray.data.sources import Source, find_sources
 from kogner_ray.data.spans import UNKNOWN, Document
 from kogner_ray.errors import DataError
@@ -33,6 +31,7 @@ from kogner_ray.silver.annotate import DOUBTED, Annotator, NamesConfig, believed
 from kogner_ray.silver.evidence import Evidence, gather
 from kogner_ray.silver.linking import CANDIDATES, NameLinker, types_for
 from kogner_ray.silver.names import NameFinder
+from kogner_ray.silver.quality import Quality, estimate_quality
 from kogner_ray.track import tracked
 
 _GROUP = 1024
@@ -71,30 +70,6 @@ class AnnotateConfig(Config):
     gold_format: str | None = None
     bootstrap: int = Field(1000, ge=0)
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How the annotation of gold documents compares with their own.
-
-    Attributes:
-        report: strict span scores: a mention counts when start, end and type are right.
-        documents: gold documents.
-        ignored: gold mentions of other types.
-        linked: correct mentions with an id here and one of the KG's in the gold.
-        right: of these, the ones of one concept.
-    """
-
-    report: SpanReport
-    documents: int
-    ignored: int
-    linked: int
-    right: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; shares in [0, 1]."""
-        own = {name: value for name, value in asdict(self).items() if name != "report"}
-        return self.report.as_dict() | own
 
 
 @dataclass(frozen=True)
@@ -214,39 +189,10 @@ def _annotated(
 def _quality(config: AnnotateConfig, annotator: Annotator, linker: NameLinker, types: Sequence[str]) -> Quality | None:
     if not config.gold:
         return None
-    documents = list(_documents(find_sources(config.gold, format=config.gold_format), config.gold_format))
-    found = [linker.linked(believed(annotator.annotate(document))) for document in documents]
-    compared = [compare(gold, own.entities, types) for gold, own in zip(documents, found, strict=True)]
-    if not any(pair.gold for pair in compared):
-        kinds = sorted({entity.type for document in documents for entity in document.entities})
-        raise DataError(f"the gold sample has no mention of {sorted(types)}; it has {kinds}: see --types")
-    report = score(
-        [pair.gold for pair in compared],
-        [pair.predicted for pair in compared],
-        types=types,
-        bootstrap=config.bootstrap,
-        seed=config.seed,
-    )
-    ids = [_ids_right(gold, own, linker) for gold, own in zip(documents, found, strict=True)]
-    linked, right = (sum(column) for column in zip(*ids, strict=True))
-    return Quality(report, len(documents), sum(pair.n_ignored for pair in compared), linked, right)
-
-
-def _ids_right(gold: Document, found: Document, linker: NameLinker) -> tuple[int, int]:
-    """Mentions that both have and that both link to the KG, and those of them that are one concept."""
-    index, linked, right = linker.linker.index, 0, 0
-    own = {(e.start, e.end, e.type): e.concepts for e in found.entities if e.concepts}
-    for entity in gold.entities:
-        mine = own.get((entity.start, entity.end, entity.type), ())
-        theirs = _concepts(entity.concepts, index.rows_with_id, index.concepts)
-        if mine and theirs:
-            linked += 1
-            right += bool(theirs & _concepts(mine, index.rows_with_id, index.concepts))
-    return linked, right
-
-
-def _concepts(ids: Iterable[str], rows_of: Callable[[str], list[tuple[int, int]]], concepts: Any) -> set[int]:
-    return {int(concepts[row]) for id_ in ids for row, _ in rows_of(id_)}
+    gold = list(_documents(find_sources(config.gold, format=config.gold_format), config.gold_format))
+    tracker = tracked(gold, "annotating the gold sample, documents", total=len(gold))
+    found = [linker.linked(believed(annotator.annotate(document))) for document in tracker]
+    return estimate_quality(gold, found, linker, types, bootstrap=config.bootstrap, seed=config.seed)
 
 
 def _of(counts: Counter[tuple[str, str]], what: str) -> dict[str, int]:

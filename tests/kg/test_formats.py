@@ -259,6 +259,23 @@ def test_format_detection(tmp_path: Path) -> None:
         read_any(tmp_path, nodes=tmp_path / "x", format="parquet")
 
 
+def test_a_node_with_a_million_synonyms(tmp_path: Path) -> None:
+    names = "|".join(map(str, range(1_000_000)))
+    (tmp_path / "nodes.tsv").write_text(f"id\tname\ttype\tsynonyms\na\t1\tGene\t{names}\n", encoding="utf-8")
+    kg, report = read_any(write(tmp_path, edges__tsv=b"a\tseen once\ta\n"))
+    assert len(kg.nodes["synonyms"][0].as_py()) == 1_000_000 and kg.types == ["Gene"]
+    assert (kg.relations, report.count("self loop")) == (["seen once"], 1)
+
+
+@pytest.mark.parametrize("relation", ["is_a", "subClassOf"])
+def test_cycles_of_a_hierarchy_are_kept_and_counted(tmp_path: Path, relation: str) -> None:
+    edges = ["a R b", "b R c", "c R a", "c R d", "d R d", "d other c"]
+    text = "\n".join(edge.replace("R", relation).replace(" ", "\t") for edge in edges)
+    kg, report = read_any(write(tmp_path, edges__tsv=text.encode()), strict=True)
+    assert kg.n_edges == 6
+    assert (report.count("cyclic hierarchy"), report.count("self loop")) == (3, 1)
+
+
 odd_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n"), min_size=1, max_size=8)
 plain = odd_text.filter(lambda text: text == text.strip() and not text.startswith("\ufeff"))
 

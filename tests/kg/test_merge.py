@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kogner_ray.errors import CheckpointError, ConfigError
-from kogner_ray.kg.concepts import Clusters, ConceptConfig, find_clusters, vocabulary_id
+from kogner_ray.kg.concepts import Clusters, ConceptConfig, find_clusters
 from kogner_ray.kg.merge import MergeConfig, MergeReport, merge_kgs
 from kogner_ray.kg.tables import EDGE_SCHEMA, NODE_SCHEMA, KnowledgeGraph, check_kg, read_kg
+from kogner_ray.kg.unions import vocabulary_id
 
 SCHEMA = pa.schema([*NODE_SCHEMA, ("curie", pa.string()), ("xrefs", pa.list_(pa.string())), ("cluster", pa.string())])
 
