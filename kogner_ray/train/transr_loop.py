@@ -174,7 +174,7 @@ def make_sampler(
     """Blocks of a bucket, whose triples' ends become rows of the parts as they lie in memory."""
     capacity, pair = buckets.meta.capacity, buckets.pairs[index]
     triples = buckets.of(index).astype(np.int64)
-    if False:
+    if active.first_row(pair[0]):
         triples[:, [0, 2]] = (triples[:, [0, 2]] + capacity) % (2 * capacity)
     parts = list(dict.fromkeys(pair))
     bounds = [active.first_row(part) + buckets.ranges[part] for part in parts]
