@@ -286,7 +286,7 @@ def main() -> None:
             continue
         trained = run(graph, limit)
         speeds = (trained.triples / trained.clock.wall, trained.triples / trained.clock.cpu)
-        speed = dict(zip(("triples_per_s", "triples_per_cpu_s"), speeds, strict=True))
+        speed = dict(zip(("triples_per_s", "triples_per_cpu_s"), speeds, strict=True)) | {"load": os.getloadavg()[0]}
         found = speed if timed else graph.rank(trained.model)
         everything = json.loads(kept.read_text()) if kept.is_file() else {}
         everything.setdefault(name, {}).update(found)
@@ -318,6 +318,11 @@ def _section(everything: dict[str, dict], arguments: argparse.Namespace) -> str:
         "training": f"dimensions 58 and 58, margin {arguments.margin:g}, float32, {arguments.threads} threads, seed "
         f"{arguments.seed}; peers: {PEER_NEGATIVES} negatives a triple",
     }
+    loads = [found["load"] for found in everything.values() if "load" in found]
+    if loads:
+        settings["load of the machine while timed"] = (
+            f"{min(loads):.0f} to {max(loads):.0f} processes; compare CPU times"
+        )
     made = conditions(packages=["torch", "torchkge", "pykeen"], **settings)
     return f"## TransR beside TorchKGE's and PyKEEN's\n\n{markdown_table(header, rows)}\n\n{made}\n"
 

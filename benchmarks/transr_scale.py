@@ -128,14 +128,24 @@ def _train(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
         probabilities = head_probabilities(buckets.of(0).astype(np.int64), n_relations=len(probabilities)).tolist()
     job = {"config": config.model_dump(), "seed": 0, "buckets": cut, "head_probabilities": probabilities}
     run = TransRRun(job, _Unreported(folder, 0, 1, local=False))
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     for _ in range(int(rounds)):
         run.round()
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     loss, _, triples, _ = run.state.totals.tolist() if buckets.meta.n_parts > 1 else (0, 0, buckets.meta.triples[0], 0)
     parts = {"parts": buckets.meta.n_parts, "in_memory": min(2, buckets.meta.n_parts) * buckets.meta.capacity}
     sizes = {"linked": len(buckets.nodes), "all_triples": len(buckets.triples), "trained": triples}
-    return parts | sizes | {"seconds": seconds, "peak_mb": peak_mb() - before, "before_mb": before}
+    return (
+        parts
+        | sizes
+        | {
+            "seconds": seconds,
+            "cpu": cpu,
+            "load": os.getloadavg()[0],
+            "peak_mb": peak_mb() - before,
+            "before_mb": before,
+        }
+    )
 
 
 class _Unreported(Session):
@@ -185,7 +195,13 @@ def _section(everything: dict[str, list[dict[str, Any]]], arguments: argparse.Na
         ]
         keys = ("linked", "all_triples", "parts", "in_memory", "trained")
         rows = [
-            [r["name"], *(f"{r[k]:,.0f}" for k in keys), f"{r['seconds']:.1f}", f"{r['trained'] / r['seconds']:,.0f}"]
+            [
+                r["name"],
+                *(f"{r[k]:,.0f}" for k in keys),
+                f"{r['seconds']:.1f}",
+                f"{r['cpu']:.1f}",
+                f"{r['trained'] / r['cpu']:,.0f}",
+            ]
             + [f"{r['peak_mb']:,.0f}", f"{r['before_mb']:,.0f}"]
             for r in grown
         ]
