@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,23 @@ SHARES = (0.1, 0.3, 1.0)
 COPIES = {"5 M": 25 // 2, "10 M": 25}
 BUCKETS = (("10 M", 400_000), ("10 M", 800_000), ("5 M", 400_000))
 ROUNDS = 4
+COLUMNS = {
+    "linked": "nodes with edges",
+    "all_triples": "triples",
+    "parts": "parts",
+    "in_memory": "nodes held",
+    "trained": "triples trained",
+    "seconds": "s",
+    "cpu": "CPU s",
+    "triples_per_cpu_s": "triples/CPU s",
+    "peak_mb": "MB",
+    "before_mb": "MB before",
+    "load": "load of the machine",
+}
 
 
 def main() -> None:
-    """Measure what is asked for, and write the table of all that was."""
+    """Measure what is asked for, and write the table of all that was measured in this folder."""
     with_process_settings()
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
@@ -128,14 +142,25 @@ def _train(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
         probabilities = head_probabilities(buckets.of(0).astype(np.int64), n_relations=len(probabilities)).tolist()
     job = {"config": config.model_dump(), "seed": 0, "buckets": cut, "head_probabilities": probabilities}
     run = TransRRun(job, _Unreported(folder, 0, 1, local=False))
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     for _ in range(int(rounds)):
         run.round()
-    seconds = time.perf_counter() - started
-    loss, _, triples, _ = run.state.totals.tolist() if buckets.meta.n_parts > 1 else (0, 0, buckets.meta.triples[0], 0)
-    parts = {"parts": buckets.meta.n_parts, "in_memory": min(2, buckets.meta.n_parts) * buckets.meta.capacity}
-    sizes = {"linked": len(buckets.nodes), "all_triples": len(buckets.triples), "trained": triples}
-    return parts | sizes | {"seconds": seconds, "peak_mb": peak_mb() - before, "before_mb": before}
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    # an epoch that has ended is in the history, no longer in the totals
+    triples = run.state.totals[2].item() or buckets.meta.triples[0]
+    return {
+        "parts": buckets.meta.n_parts,
+        "in_memory": min(2, buckets.meta.n_parts) * buckets.meta.capacity,
+        "linked": len(buckets.nodes),
+        "all_triples": len(buckets.triples),
+        "trained": triples,
+        "seconds": seconds,
+        "cpu": cpu,
+        "triples_per_cpu_s": triples / cpu,
+        "load": os.getloadavg()[0],
+        "peak_mb": peak_mb() - before,
+        "before_mb": before,
+    }
 
 
 class _Unreported(Session):
@@ -146,9 +171,7 @@ class _Unreported(Session):
 
     def newest(self) -> Any:
         """Nothing."""
-        import contextlib
-
-        return contextlib.nullcontext(None)
+        return nullcontext(None)
 
 
 def _workers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -171,24 +194,8 @@ def _section(everything: dict[str, list[dict[str, Any]]], arguments: argparse.Na
     tables = []
     grown = [*everything.get("shares", []), *everything.get("buckets", [])]
     if grown:
-        header = [
-            "",
-            "nodes with edges",
-            "triples",
-            "parts",
-            "nodes held",
-            "trained",
-            "s",
-            "triples/s",
-            "MB",
-            "MB before",
-        ]
-        keys = ("linked", "all_triples", "parts", "in_memory", "trained")
-        rows = [
-            [r["name"], *(f"{r[k]:,.0f}" for k in keys), f"{r['seconds']:.1f}", f"{r['trained'] / r['seconds']:,.0f}"]
-            + [f"{r['peak_mb']:,.0f}", f"{r['before_mb']:,.0f}"]
-            for r in grown
-        ]
+        header = ["", *COLUMNS.values()]
+        rows = [[row["name"], *(format(row[key], ",.0f") for key in COLUMNS)] for row in grown]
         tables.append(markdown_table(header, rows))
     if "workers" in everything:
         first = everything["workers"][0]["triples_per_s"]

@@ -104,10 +104,6 @@ class BlockSampler:
             self.block //= 2
         self._n_blocks = -(-counts // self.block)
 
-    def n_batches(self, batch_size: int) -> int:
-        """Batches of one pass."""
-        return -(-int(self._n_blocks.sum()) // max(1, batch_size // self.block))
-
     def batches(self, *, batch_size: int, generator: torch.Generator) -> Iterator[Blocks]:
         """The blocks of one pass, with their negatives; about `batch_size` triples at a time."""
         owner, places = self._shuffled(generator)

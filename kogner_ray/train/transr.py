@@ -40,7 +40,7 @@ class TransRConfig(Config):
         projection_lr: of Adagrad, for the M_r. As fast as the entities they overfit a small or sparse KG at once.
         held_out: triples kept for evaluation, at most a twentieth of all.
         ranked: so many of these are ranked, drawn at random; the metrics' standard errors are for this sample.
-        bucket_nodes: nodes with edges that a worker holds in memory, 928 bytes each at width 58; a larger KG is trained
+        bucket_nodes: nodes with edges that a worker holds in memory, 464 bytes each at width 58; a larger KG is trained
             bucket by bucket, as is one that several workers share.
         checkpoint_s: within an epoch, a checkpoint follows the first bucket that ends so many seconds after the last
             one; 0 writes one after each bucket.

@@ -83,7 +83,8 @@ def transr_loop(job: dict[str, Any]) -> None:
     run = TransRRun(job, Session.current(job["folder"], local=job["local"]))
     if run.state.rounds >= run.n_rounds:
         run.checkpoint()  # nothing is left to do, but a run must report its checkpoint
-    while run.state.rounds < run.n_rounds:
+    rounds = range(run.state.rounds, run.n_rounds)
+    for _ in tracked(rounds, "TransR, rounds of buckets", total=len(rounds), shown=job["local"]):
         run.round()
 
 
@@ -150,12 +151,10 @@ class TransRRun:
         sampler = make_sampler(self._buckets, index, self._active, self._head_probability_R, self._config)
         generator = torch.Generator().manual_seed(stream_seed(self._seed, epoch, index))
         batches = sampler.batches(batch_size=self._config.batch_size, generator=generator)
-        title = f"TransR, epoch {epoch + 1}/{self._config.epochs}, parts {pair[0]} and {pair[1]}"
         rates = Rates(vectors=self._config.lr, projections=self._config.projection_lr)
         relations, before = self.state.relations, self.state.relations.copy()
         loss, n_triples = torch.zeros((), dtype=torch.float64), self._buckets.meta.triples[index]
-        n_steps = sampler.n_batches(self._config.batch_size)
-        for blocks in tracked(batches, title, total=n_steps, shown=self._session.local):
+        for blocks in batches:
             loss += train_step(self._active.rows, relations, blocks, margin=self._config.margin, rates=rates)
         if self._session.world_size > 1:
             counts = np.bincount(self._buckets.of(index)[:, 1], minlength=self._buckets.meta.n_relations)

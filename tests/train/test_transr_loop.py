@@ -186,3 +186,29 @@ def test_versions_and_partial_files_do_not_pile_up(tmp_path: Path) -> None:
     files.keep_only([np.array([2, 1])])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["part-00000-00000002.f32", "part-00001-00000001.f32"]
     assert active_parts.UNTRAINED == -1
+
+
+def test_a_bucket_is_the_same_wherever_its_parts_lie(kg_folder: Path, tmp_path: Path) -> None:  # noqa: F811
+    task = TransRTask.of(read_kg(kg_folder), CUT, seed=0)
+    buckets = task.cut(tmp_path / "buckets", CUT, workers=1, seed=0)
+    active = ActiveParts(PartFiles.of(buckets, tmp_path, width=16, seed=0))
+    true = set(map(tuple, task.train.tolist()))
+    places = set()
+    for pair in [(0, 1), (1, 2), (0, 1), (0, 2), (2, 3)]:
+        active.activate(pair, np.full(4, UNTRAINED))
+        nodes = np.full(2 * buckets.meta.capacity, -1)
+        for part in pair:
+            first = active.first_row(part)
+            nodes[first : first + len(buckets.part(part))] = buckets.part(part)
+        places.add(active.first_row(pair[0]))
+        sampler = make_sampler(buckets, buckets.pairs.index(pair), active, torch.full((3,), 0.5), CUT)
+        for blocks in sampler.batches(batch_size=64, generator=torch.Generator().manual_seed(0)):
+            rows = nodes[blocks.rows]
+            assert (rows >= 0).all()
+            size = blocks.valid_BG.shape[1]
+            for relation, block, sign in zip(blocks.relations_B.tolist(), rows, blocks.signs_B.tolist(), strict=True):
+                for kept, end in zip(block[:size], block[size : 2 * size], strict=True):
+                    assert ((kept, relation, end) if sign > 0 else (end, relation, kept)) in true
+                drawn = task.node_types[block[2 * size :]]
+                assert np.isin(drawn, task.node_types[block[size : 2 * size]]).all()
+    assert places == {0, buckets.meta.capacity}
