@@ -85,7 +85,7 @@ def carriers_in(document: Document, *, words: int) -> Iterator[Carrier]:
 
     Args:
         document: with KG names as entities, none overlapping another; those that are doubted spoil a carrier.
-        words: before the first name of a carrier and after its last; names between them are slots, too.
+        words: on each side of a name; other names among them are slots, too, and one that is cut spoils a carrier.
     """
     spots, after = split_words(document.text), -1
     for entity in sorted(document.entities, key=lambda entity: entity.start):
