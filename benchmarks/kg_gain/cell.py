@@ -97,7 +97,7 @@ class Cell:
             )
             values["corpus"]["train"] = [str(write(gold, data / f"{self.corpus}-{self.share:g}-{self.seed}.jsonl"))]
         if self.settings.get("steps") == "equal":
-            epochs += math.ceil(stage.passes * n_raw / n_gold)
+            epochs += math.ceil(stage.passes * n_raw / n_gold) + stage.label_passes
         values["train"] = {**self.matrix["train"], "epochs": epochs, "evaluate_every": epochs, "seed": self.seed}
         if "modalities" in self.settings:
             values["modalities"] = self.settings["modalities"]

@@ -81,7 +81,7 @@ class SilverStage(Config):
     min_score: float = Field(0.03, ge=0, lt=1)
     sure_score: float = Field(0.3, ge=0, le=1)
     exchange: float = Field(0.0, ge=0, le=1)
-    epochs: int = Field(2, gt=0)
+    epochs: int = Field(3, gt=0)
     rounds: int = Field(1, ge=0)
     round_epochs: int = Field(1, gt=0)
     round_min_score: float = Field(0.1, gt=0, lt=1)
