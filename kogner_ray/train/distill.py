@@ -29,7 +29,6 @@ from kogner_ray.evaluate import EvaluateSettings, Evaluation, evaluate
 from kogner_ray.kg.coverage import CoverageReport, coverage
 from kogner_ray.kg.embeddings import EntityTable, whitened
 from kogner_ray.kg.linking import Linker
-from kogner_ray.kg.taxonomy import Taxonomy
 from kogner_ray.student.checkpoint import Checkpoint, write_checkpoint
 from kogner_ray.student.model import StudentConfig
 from kogner_ray.tagger import Tagger
@@ -201,7 +200,8 @@ def _before_labels(config: DistillConfig, begin: Start, course: Course) -> tuple
 def _with_label_texts(course: Course, config: DistillConfig) -> Course:
     if config.labels is None:
         return course
-    return replace(course, labels=label_texts(config.labels, course.types, _taxonomy(config), course.linker))
+    taxonomy = config.labels.taxonomy(config.output / "teacher" / "kg")
+    return replace(course, labels=label_texts(config.labels, course.types, taxonomy, course.linker))
 
 
 def _with_finer_types(course: Course, config: DistillConfig) -> Course:
@@ -209,16 +209,8 @@ def _with_finer_types(course: Course, config: DistillConfig) -> Course:
         return course
     if course.table is None:
         raise ConfigError("labels.finer: expected a kg that mentions link to")
-    finer = finer_types(config.labels, course.types, _taxonomy(config), course.linker, course.table)
-    return replace(course, finer=finer)
-
-
-def _taxonomy(config: DistillConfig) -> Taxonomy:
-    assert config.labels is not None
-    folder = config.labels.kg or config.output / "teacher" / "kg"
-    if not folder.is_dir():
-        raise ConfigError(f"labels.kg: expected a folder with nodes.parquet and edges.parquet, {folder} is none")
-    return Taxonomy.read(folder, config.labels.is_a)
+    taxonomy = config.labels.taxonomy(config.output / "teacher" / "kg")
+    return replace(course, finer=finer_types(config.labels, course.types, taxonomy, course.linker, course.table))
 
 
 def _needs_labels(config: DistillConfig) -> bool:

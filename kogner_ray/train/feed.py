@@ -19,8 +19,9 @@ from kogner_ray.errors import DataError
 from kogner_ray.kg.linking import Linker, LinkerConfig
 from kogner_ray.student.checkpoint import read_checkpoint
 from kogner_ray.student.windows import Windower
-from kogner_ray.train.examples import EXAMPLE_SCHEMA, ExampleMaker, ExampleStore, spill, to_batch
+from kogner_ray.train.examples import EXAMPLE_SCHEMA, ExampleMaker, to_batch
 from kogner_ray.train.finer import NO_FINER, FinerTypes
+from kogner_ray.train.store import ExampleStore, spill
 
 _DOCUMENTS_A_BATCH = 512
 

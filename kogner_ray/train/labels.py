@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from kogner_ray.config import Config
+from kogner_ray.errors import ConfigError
 from kogner_ray.kg.embeddings import EntityTable
 from kogner_ray.kg.linking import LinkerConfig
 from kogner_ray.kg.taxonomy import Taxonomy
@@ -55,6 +56,17 @@ class LabelKnowledge(Config):
     finer: int = Field(0, ge=0)
     min_members: int = Field(20, gt=0)
     is_a: tuple[str, ...] = ("is_a", "subclass_of", "subClassOf")
+
+    def taxonomy(self, own: Path) -> Taxonomy:
+        """The hierarchy of `kg`, or else of the KG in the folder `own`.
+
+        Raises:
+            ConfigError: there is neither.
+        """
+        folder = self.kg or own
+        if not folder.is_dir():
+            raise ConfigError(f"labels.kg: expected a folder with nodes.parquet and edges.parquet, {folder} is none")
+        return Taxonomy.read(folder, self.is_a)
 
 
 class LabelTexts(Config):

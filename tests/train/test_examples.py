@@ -15,8 +15,9 @@ from kogner_ray.encoder import load_tokenizer
 from kogner_ray.errors import DataError
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.windows import Windower
-from kogner_ray.train.examples import UNKNOWN_TYPE, Example, ExampleMaker, spill, to_batch
+from kogner_ray.train.examples import UNKNOWN_TYPE, Example, ExampleMaker, to_batch
 from kogner_ray.train.finer import FinerTypes
+from kogner_ray.train.store import spill
 
 FATES = {"kept", "misaligned", "wide", "cut", "blank", "discontinuous", "other_type", "unknown"}
 WORDS = st.lists(st.sampled_from(["gout", "of", "thrombocytopenia", "lung-cancer", "(", "é"]), min_size=1, max_size=60)

@@ -76,8 +76,8 @@ def test_names_alone_teach_a_type_and_what_is_none(world: Path, tiny_encoder: Pa
     assert {d.surface(e) for d in made for e in d.entities} == NAMES["Disease"]
     assert any(name in d.text for d in made for name in NAMES["Chemical"])
     assert report.census["linked"] == report.census["kept"] == sum(len(d.entities) for d in made)
+    assert read_checkpoint(report.checkpoint).kg_head is not None
     tagger = Tagger.load(report.checkpoint)
-    assert tagger.checkpoint.kg_head is not None
     names = [*DISEASES, *DRUGS]
     found = tagger.tag([f"We report on {name} ." for name in names], link=False)
     said = {name: [entity.text for entity in entities] for name, entities in zip(names, found, strict=True)}
