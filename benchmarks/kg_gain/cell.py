@@ -13,19 +13,21 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
-from corpora import bare, labelled, read, sentences, write
-from names import entity_table, nodes_for
+from corpora import bare, labelled, read, sentences, shared, write
+from names import entity_table, graph_of, linked_share, nodes_for
 
 from kogner_ray.config import make_config
 from kogner_ray.data.metrics import Counts, count_spans, document_counts
 from kogner_ray.data.spans import UNKNOWN, Document
 from kogner_ray.evaluate import Compared, compare
 from kogner_ray.kg.linking import LinkerConfig
+from kogner_ray.kg.tables import read_kg
 from kogner_ray.silver.annotate import Annotator, NamesConfig, believed
 from kogner_ray.silver.evidence import gather
 from kogner_ray.silver.names import NameFinder
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.distill import DistillConfig, distill
+from kogner_ray.train.names import NamesStage
 from kogner_ray.train.silver import SilverStage
 
 HERE = Path(__file__).parent
@@ -36,21 +38,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("corpus", "share", "recipe", "seed", "work"):
         parser.add_argument(name)
+    parser.add_argument("--override", type=json.loads, default={}, help='settings of the recipe, {"silver.epochs": 4}')
+    parser.add_argument("--split", default="test", help="to score on")
+    parser.add_argument("--counts", type=Path, default=HERE / "counts", help="for the counts of each document")
     given = parser.parse_args()
     matrix = yaml.safe_load((HERE / "matrix.yaml").read_text())
-    started = time.monotonic()
-    cell = Cell(matrix, given.corpus, float(given.share), given.recipe, int(given.seed), Path(given.work))
+    started, recipe = time.monotonic(), given.recipe
+    if given.override:
+        changed = changed_recipe(matrix["recipes"][recipe], given.override)
+        recipe = ",".join([recipe, *(f"{key}={value}" for key, value in sorted(given.override.items()))])
+        matrix["recipes"][recipe] = changed
+    cell = Cell(matrix, given.corpus, float(given.share), recipe, int(given.seed), Path(given.work))
+    cell.split, cell.counts = given.split, given.counts
     result = cell.run()
     print(json.dumps(result | {"seconds": round(time.monotonic() - started)}))
 
 
+def changed_recipe(settings: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
+    """`settings` with those of `override`, whose keys are paths such as `silver.epochs`."""
+    changed = json.loads(json.dumps(settings))
+    for path, value in override.items():
+        *folders, last = path.split(".")
+        place = changed
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = value
+    return changed
+
+
 class Cell:
-    """A cell and where its files are."""
+    """A cell and where its files are; `split` is scored on, `counts` holds the counts of its documents."""
+
+    split, counts = "test", HERE / "counts"
 
     def __init__(self, matrix: dict[str, Any], corpus: str, share: float, recipe: str, seed: int, work: Path) -> None:
         self.matrix, self.corpus, self.share, self.recipe, self.seed = matrix, corpus, share, recipe, seed
         self.settings: dict[str, Any] = matrix["recipes"][recipe]
         self.world: dict[str, Any] = matrix["corpora"][corpus]
+        own: dict[str, str] = self.world["types"]
+        self.types = {name: text for name, text in own.items() if name in self.settings.get("types", own)}
         self.cap: int = matrix["cap"]
         self.work = work.absolute()
         self.name = f"{corpus}-{share:g}-{recipe}-{seed}"
@@ -68,14 +94,16 @@ class Cell:
             )
         scores = {}
         for name in [self.corpus, *self.matrix["transfer"].get(self.corpus, [])]:
-            types = {t: text for t, text in self.matrix["corpora"][name]["types"].items() if t in self.world["types"]}
-            if types:
-                scores[name] = self._score(name, types, find)
+            own = self.matrix["corpora"][name]["types"]
+            if known := {t: text for t, text in own.items() if t in self.types}:
+                scores[name] = self._score(name, known, find)
+            if unseen := {t: text for t, text in own.items() if t in self.world["types"] and t not in self.types}:
+                scores[f"{name}-unseen"] = self._score(name, unseen, find, f"{name}-unseen")
         key = {"corpus": self.corpus, "share": self.share, "recipe": self.recipe, "seed": self.seed}
-        return key | {"steps": steps, "test": scores}
+        return key | {"steps": steps, "test": scores, "kg": self._density()}
 
     def _config(self) -> tuple[DistillConfig, int]:
-        data, kgs = self.work / "data", self.work / "kg"
+        data = self.work / "data"
         text = sentences(self.corpus, self.cap)
         n_raw, n_gold, epochs = len(text), 0, 1
         if self.settings.get("raw") == "more":
@@ -83,10 +111,11 @@ class Cell:
         raw = write(bare(text), data / f"{self.corpus}-raw-{len(text)}.jsonl")
         values: dict[str, Any] = {
             "output": str(self.work / "cells" / self.name),
-            "corpus": {"types": self.world["types"]},
+            "corpus": {"types": self.types},
             "kg": {"linker": {"types": self.world.get("linker", {})}},
-            "student": self.matrix["student"],
+            "student": {**self.matrix["student"], **self.settings.get("student", {})},
             "bootstrap": 0,
+            **self.settings.get("run", {}),
         }
         stage = SilverStage(**self.matrix["silver"])
         if self.share:
@@ -99,49 +128,79 @@ class Cell:
         if self.settings.get("steps") == "equal":
             epochs += math.ceil(stage.passes * n_raw / n_gold) + stage.label_passes
         values["train"] = {**self.matrix["train"], "epochs": epochs, "evaluate_every": epochs, "seed": self.seed}
-        if "modalities" in self.settings:
-            values["modalities"] = self.settings["modalities"]
         if "dist" in self.settings:
             values["loss"] = {"lang": 1 - self.settings["dist"], "dist": self.settings["dist"]}
-        if table := self.settings.get("table"):
-            found = entity_table(list(self.matrix["corpora"]), self.cap, kgs / "teacher", shuffled=table == "shuffled")
-            values["kg"]["entity_table"] = str(found)
-        else:
-            values["kg"]["source"] = None
+        self._add_kg(values)
         steps = epochs * math.ceil(n_gold / 16)
+        if naming := self.settings.get("naming"):
+            values["names"] = {**naming, "names": str(self._nodes())}
+            names = NamesStage(**naming)
+            steps += math.ceil(names.passes * names.documents / 16)
         if silver := self.settings.get("silver"):
             stage = SilverStage(**silver)
-            variant = self.settings.get("names", "biokg")
-            names = nodes_for(variant, self.corpus, self.cap, kgs)
-            values["silver"] = {**silver, "raw": [str(raw)], "names": str(names)}
+            values["silver"] = {**silver, "raw": [str(raw)], "names": str(self._nodes())}
             steps += math.ceil(stage.passes * len(text) / 16)
             if n_gold:
                 steps += math.ceil(stage.label_passes * n_gold / 16)
-            self._share_silver(Path(values["output"]))
+            self._share_stage(Path(values["output"]), "silver")
+        if naming:
+            self._share_stage(Path(values["output"]), "names")
         return make_config(DistillConfig, values), steps
 
-    def _share_silver(self, output: Path) -> None:
-        """The silver stage of a corpus and recipe is run once, with the first seed, for all shares and seeds."""
-        once = self.work / "silver" / f"{self.corpus}-{self.settings.get('stage', self.recipe)}"
+    def _add_kg(self, values: dict[str, Any]) -> None:
+        """The entity table and what the labels are told of the KG."""
+        if table := self.settings.get("table"):
+            found = entity_table(
+                list(self.matrix["corpora"]),
+                self.cap,
+                self.work / "kg" / "teacher",
+                shuffled=table == "shuffled",
+                nodes=self.settings.get("nodes", 1),
+                edges=self.settings.get("edges", 1),
+                width=self.settings.get("kg_width"),
+            )
+            values["kg"]["entity_table"] = str(found)
+        else:
+            values["kg"]["source"] = None
+        if "labels" in self.settings:
+            values["labels"] = {**self.settings["labels"], "kg": str(shared() / "data/kg/biokg")}
+
+    def _nodes(self) -> Path:
+        variant, kept = self.settings.get("names", "biokg"), self.settings.get("nodes", 1)
+        return nodes_for(variant, self.corpus, self.cap, self.work / "kg", kept=kept)
+
+    def _density(self) -> dict[str, float]:
+        """Share of test mentions that have a name of the KG, and edges a node of the teacher's graph."""
+        said: dict[str, float] = {}
+        if self.settings.get("silver") or self.settings.get("naming"):
+            linker = LinkerConfig(types=self.world.get("linker", {}))
+            said["linked"] = linked_share(self.corpus, self.types, self._nodes(), linker)
+        if self.settings.get("table"):
+            thin = {name: self.settings.get(name, 1) for name in ("nodes", "edges")}
+            kg = read_kg(graph_of(list(self.matrix["corpora"]), self.cap, self.work / "kg" / "teacher", **thin))
+            said["edges_per_node"] = kg.n_edges / kg.n_nodes
+        return said
+
+    def _share_stage(self, output: Path, stage: str) -> None:
+        """A stage before the labels is run once a corpus and recipe, with the first seed, for all shares and seeds."""
+        once = self.work / stage / f"{self.corpus}-{self.settings.get('stage', self.recipe)}"
         once.mkdir(parents=True, exist_ok=True)
         output.mkdir(parents=True, exist_ok=True)
-        if not (output / "silver").exists():
-            (output / "silver").symlink_to(once)
+        if not (output / stage).exists():
+            (output / stage).symlink_to(once)
 
     def _dictionary(self) -> Any:
-        types = tuple(self.world["types"])
-        path = nodes_for(self.settings.get("names", "biokg"), self.corpus, self.cap, self.work / "kg")
-        nodes = pq.read_table(path, columns=["name", "type", "synonyms"])
-        finder = NameFinder(nodes, types, linker=LinkerConfig(types=self.world.get("linker", {})))
+        nodes = pq.read_table(self._nodes(), columns=["name", "type", "synonyms"])
+        finder = NameFinder(nodes, tuple(self.types), linker=LinkerConfig(types=self.world.get("linker", {})))
         annotator = Annotator(finder, gather(sentences(self.corpus, self.cap), finder), NamesConfig())
         return lambda documents, _: [believed(annotator.annotate(document)).entities for document in documents]
 
-    def _score(self, corpus: str, types: dict[str, str], find: Any) -> dict[str, Any]:
-        documents = [_without(document, types) for document in read(corpus, "test")]
+    def _score(self, corpus: str, types: dict[str, str], find: Any, place: str | None = None) -> dict[str, Any]:
+        documents = [_without(document, types) for document in read(corpus, self.split)]
         compared = [
             compare(document, found, types) for document, found in zip(documents, find(documents, types), strict=True)
         ]
-        self._keep_counts(corpus, compared)
+        self._keep_counts(place or corpus, compared)
         known = _surfaces(sentences(self.corpus, self.cap))
         total: Counts = sum((c for d in compared for c in count_spans(d.gold, d.predicted).values()), Counts())
         scores: dict[str, Any] = {"p": total.precision, "r": total.recall, "f1": total.f1}
@@ -155,11 +214,10 @@ class Cell:
             scores["recall_inner"], scores["recall_outer"] = _recalls(compared, inner)
         return scores
 
-    def _keep_counts(self, corpus: str, compared: Sequence[Compared]) -> None:
+    def _keep_counts(self, place: str, compared: Sequence[Compared]) -> None:
         counts = document_counts([c.gold for c in compared], [c.predicted for c in compared])
-        folder = HERE / "counts"
-        folder.mkdir(exist_ok=True)
-        np.savez_compressed(folder / f"{self.name}-on-{corpus}.npz", counts=counts.astype(np.uint8))
+        self.counts.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(self.counts / f"{self.name}-on-{place}.npz", counts=counts.astype(np.uint8))
 
 
 def _without(document: Document, types: dict[str, str]) -> Document:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from kogner_ray.data.spans import Document
@@ -35,6 +37,21 @@ def slice_graph(source: Path, documents: Iterable[Document], target: Path, *, n_
     kept &= named | (shared > 0)
     edges = kg.edges.filter(pa.array(kept[heads] & kept[tails]))
     return KnowledgeGraph(kg.nodes.filter(pa.array(kept)), edges).write(target)
+
+
+def thinned(kg: KnowledgeGraph, *, nodes: float, edges: float, seed: int) -> KnowledgeGraph:
+    """`kg` with a share of its concepts and of the edges between these; a smaller share is part of a larger one."""
+    kept = kept_nodes(kg.nodes, nodes)
+    heads, _, tails = kg.triples.T
+    drawn = np.random.default_rng(seed).random(kg.n_edges) < edges
+    return KnowledgeGraph(kg.nodes.filter(pa.array(kept)), kg.edges.filter(pa.array(kept[heads] & kept[tails] & drawn)))
+
+
+def kept_nodes(nodes: pa.Table, share: float) -> npt.NDArray[np.bool_]:
+    """Which nodes are left when a share of the concepts is: all of one concept, whatever part of the KG they are in."""
+    clusters = nodes["cluster"].to_pylist() if "cluster" in nodes.column_names else [None] * nodes.num_rows
+    keys = (cluster or id_ for cluster, id_ in zip(clusters, nodes["id"].to_pylist(), strict=True))
+    return np.array([crc32(key.encode()) < share * 2**32 for key in keys])
 
 
 def _is_named(name: str | None, synonyms: Iterable[str], said: set[str]) -> bool:

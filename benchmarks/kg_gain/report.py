@@ -33,9 +33,12 @@ def main() -> None:
     cells = done()
     matrix = yaml.safe_load((HERE / "matrix.yaml").read_text())
     transfer = [(source, target) for source, targets in matrix["transfer"].items() for target in targets]
-    places = [(corpus, corpus) for corpus in matrix["corpora"]] + transfer
+    unseen = [(corpus, f"{corpus}-unseen") for corpus in matrix["corpora"]]
+    places = [(corpus, corpus) for corpus in matrix["corpora"]] + transfer + unseen
     write_section("f1", _f1_table(cells, places), REPORT)
     write_section("gains", _gains(cells, places), REPORT)
+    write_section("variants", _variants(cells, places, matrix["recipes"]), REPORT)
+    write_section("density", _density(cells), REPORT)
     write_section("parts", _parts(cells), REPORT)
     write_section("run", _run(cells), REPORT)
     packages = ["torch", "ray", "transformers"]
@@ -86,6 +89,45 @@ def _gains(cells: Cells, places: Sequence[tuple[str, str]]) -> str:
         f"sentences ({_RESAMPLES:,}; counts of all common seeds together) in which the first is not better."
     )
     return f"{said}\n\n" + markdown_table(["", "gain", "seeds", "p"], rows)
+
+
+def _variants(cells: Cells, places: Sequence[tuple[str, str]], recipes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Each recipe that changes another one, against it."""
+    rows = []
+    for corpus, test in places:
+        for share, recipe in sorted(
+            {(share, recipe) for c, share, recipe, _ in cells if c == corpus and "-" in recipe}
+        ):
+            base = recipes.get(recipe, {}).get("against", recipe.partition("-")[0])
+            row = _gain(cells, corpus, test, share, recipe, base)
+            if row is not None:
+                where = corpus if corpus == test else f"{corpus} → {test}"
+                rows.append([f"{where}, {100 * share:g} %: {recipe} − {base}", *row])
+    if not rows:
+        return "No variant of a recipe was run."
+    return "Against the recipe that each one changes; p as above.\n\n" + markdown_table(
+        ["", "gain", "seeds", "p"], rows
+    )
+
+
+def _density(cells: Cells) -> str:
+    """Gain over no KG beside what the KG holds of the test set's mentions, and how dense it is."""
+    rows = []
+    for (corpus, share, recipe, seed), row in sorted(cells.items()):
+        known = row.get("kg", {})
+        if "linked" in known and "edges_per_node" in known:
+            base = cells.get((corpus, share, "none", seed))
+            gain = f"{100 * (row['test'][corpus]['f1'] - base['test'][corpus]['f1']):+.1f}" if base else ""
+            said = [f"{100 * known['linked']:.0f}", f"{known['edges_per_node']:.1f}"]
+            rows.append([f"{corpus}, {100 * share:g} %, {recipe}, seed {seed}", *said, _percent(row, corpus), gain])
+    if not rows:
+        return "No cell says how much of the test set its KG names."
+    header = ["", "mentions that the KG names, %", "edges a node", "F1", "gain over none"]
+    return markdown_table(header, rows)
+
+
+def _percent(row: Mapping[str, Any], corpus: str) -> str:
+    return f"{100 * row['test'][corpus]['f1']:.1f}"
 
 
 def _gain(cells: Cells, corpus: str, test: str, share: float, recipe: str, control: str) -> list[str] | None:

@@ -17,6 +17,9 @@ from kogner_ray.errors import DataError
 UNKNOWN = "?"
 """Type of a stretch of which nobody knows what it is: training counts nothing that overlaps it as a negative."""
 
+WEIGHT = "?weight"
+"""Attribute of a mention that is not certain: how much it, and what it speaks against, counts in training, 0 to 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entity:

@@ -98,6 +98,13 @@ class NameFinder:
         """Names of a wanted type and of no other, each in one of the KG's spellings."""
         return self._surfaces[type_]
 
+    def other_names(self, nodes: pa.Table) -> list[str]:
+        """Names of `nodes` that only entities of unwanted types have, each in one spelling."""
+        columns = (nodes[column].to_pylist() for column in ("name", "synonyms"))
+        names = (name for own, synonyms in zip(*columns, strict=True) for name in (own, *(synonyms or ())) if name)
+        other = 1 << len(self.types)
+        return list({key: " ".join(n.split()) for n in names if self._masks.get(key := name_key(n)) == other}.values())
+
     def find(self, text: str, words: Words) -> Iterator[Match]:
         """Matches from left to right, none overlapping another; the longest at each word, whatever its type."""
         first = 0
@@ -135,14 +142,17 @@ class NameFinder:
         return None
 
 
+def stands_for(linker: LinkerConfig, wanted: str, type_: str) -> bool:
+    """Whether entities of the KG's `type_` are of the wanted type."""
+    return type_ in linker.types[wanted] if wanted in linker.types else types_alike(wanted, type_)
+
+
 def _masks(nodes: pa.Table, types: Sequence[str], linker: LinkerConfig) -> Mapping[str, int]:
     """KG type -> a bit for each wanted type that it stands for, else the bit after them."""
     known = [type_ or "" for type_ in nodes["type"].unique().to_pylist()]
     masks = {}
     for type_ in known:
-        fits = [
-            type_ in linker.types[wanted] if wanted in linker.types else types_alike(wanted, type_) for wanted in types
-        ]
+        fits = [stands_for(linker, wanted, type_) for wanted in types]
         masks[type_] = sum(1 << index for index, fit in enumerate(fits) if fit) or 1 << len(types)
     for index, wanted in enumerate(types):
         if not any(mask >> index & 1 for mask in masks.values()):

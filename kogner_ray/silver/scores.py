@@ -9,12 +9,12 @@ word that the KG lists as a drug is marked in every fold.)
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from zlib import crc32
 
-from kogner_ray.data.spans import UNKNOWN, Document, Entity
+from kogner_ray.data.spans import UNKNOWN, WEIGHT, Document, Entity
 from kogner_ray.silver.annotate import DOUBTED, NAME
 
 
@@ -120,11 +120,19 @@ def _judged(entities: Sequence[Entity], scores: NameScores, least: float, sure: 
             yield Entity(entity.start, entity.end, UNKNOWN if unsure else entity.type)
 
 
-def self_labelled(document: Document, found: Iterable[Scored], *, doubt: float, least: float, sure: float) -> Document:
+def self_labelled(
+    document: Document,
+    found: Iterable[Scored],
+    *,
+    doubt: float,
+    least: float,
+    sure: float,
+    weighted: bool = False,
+) -> Document:
     """`document` with its names and what a student found in it, none overlapping another.
 
     Mentions are what it found from `sure` on, the most probable first; then the names of `document`, but for those that
-    it gives less than `doubt`; what else it found from `least` on is `UNKNOWN`.
+    it gives less than `doubt`; what else it found from `least` on is `UNKNOWN`, or, `weighted`, a mention, too.
 
     Args:
         document: with the judged names as entities; the rest of what may overlap is left out.
@@ -132,14 +140,30 @@ def self_labelled(document: Document, found: Iterable[Scored], *, doubt: float, 
         doubt: a probability.
         least: a probability.
         sure: a probability.
+        weighted: mentions that are no names weigh what the student gives them (`WEIGHT`).
     """
     spans = sorted(found, key=lambda span: (-span.score, span.start, span.end))
     scores = {(span.start, span.end, span.type): span.score for span in spans}
     names = [e for e in document.entities if scores.get((e.start, e.end, e.type), 0.0) >= doubt or e.type == UNKNOWN]
-    wanted = [Entity(span.start, span.end, span.type) for span in spans if span.score >= sure] + names
-    wanted += [Entity(span.start, span.end, UNKNOWN) for span in spans if least <= span.score < sure]
+    label = _weighing(names) if weighted else _mention(sure)
+    wanted = [label(span) for span in spans if span.score >= sure] + names
+    wanted += [label(span) for span in spans if least <= span.score < sure]
     taken: list[Entity] = []
     for entity in wanted:
         if all(entity.end <= other.start or other.end <= entity.start for other in taken):
             taken.append(entity)
     return document.with_entities(sorted(taken, key=lambda entity: entity.start))
+
+
+def _mention(sure: float) -> Callable[[Scored], Entity]:
+    return lambda span: Entity(span.start, span.end, span.type if span.score >= sure else UNKNOWN)
+
+
+def _weighing(names: Sequence[Entity]) -> Callable[[Scored], Entity]:
+    certain = {(name.start, name.end, name.type) for name in names}
+
+    def weighed(span: Scored) -> Entity:
+        known = (span.start, span.end, span.type) in certain
+        return Entity(span.start, span.end, span.type, attributes={} if known else {WEIGHT: f"{span.score:.4f}"})
+
+    return weighed

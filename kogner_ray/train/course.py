@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray.data
 
@@ -14,6 +15,8 @@ from kogner_ray.kg.linking import LinkerConfig
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from kogner_ray.train.feed import feed
 from kogner_ray.train.figures import draw_curves
+from kogner_ray.train.finer import NO_FINER, FinerTypes
+from kogner_ray.train.labels import LabelTexts
 from kogner_ray.train.session import Workers, fit
 from kogner_ray.train.settings import LossConfig, TrainConfig
 from kogner_ray.train.start import Start, starting_point
@@ -34,6 +37,8 @@ class Course:
         loss: weights of the losses.
         workers: Ray Train workers.
         seed: of new heads.
+        labels: texts that label texts are drawn from; None takes each type's own in every step.
+        finer: types beside the wanted ones.
     """
 
     types: Mapping[str, str]
@@ -45,6 +50,8 @@ class Course:
     loss: LossConfig
     workers: Workers
     seed: int
+    labels: LabelTexts | None = None
+    finer: FinerTypes = NO_FINER
 
     def train(
         self, begin: Start, documents: ray.data.Dataset, config: TrainConfig, folder: Path
@@ -70,8 +77,11 @@ class Course:
                 seed=self.seed,
             )
             write_checkpoint(untrained, start)
-        examples, census = feed(documents, start=start, linker=self.linker)
-        job = {"start": str(start.absolute()), "train": config.model_dump(), "loss": self.loss.model_dump()}
+        examples, census = feed(documents, start=start, linker=self.linker, finer=self.finer)
+        job: dict[str, Any] = {"start": str(start.absolute())}
+        job |= {"train": config.model_dump(), "loss": self.loss.model_dump()}
+        if self.labels is not None:
+            job["labels"] = self.labels.with_finer(self.finer).model_dump()
         datasets = {"train": examples, "dev": ray.data.from_arrow(to_table(self.dev))}
         fit(student_loop, job, folder=folder, workers=self.workers, datasets=datasets)
         draw_curves(folder / "metrics.jsonl", folder)

@@ -3,6 +3,7 @@
 config.yaml      what was asked for
 teacher/         the KG as tables, the teacher's runs, the entity table H
 student/         the training run: start/, checkpoint_*/, best/, metrics.jsonl, loss.png, f1.png
+names/           with name distillation, its stage: see `kogner_ray.train.names`
 silver/          with distant supervision, its stage: see `kogner_ray.train.silver`
 round-1/ ...     its rounds of self-training
 no_kg/           the same student trained without the KG, when a comparison was asked for
@@ -20,14 +21,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import ray.data
 from pydantic import Field
 
 from kogner_ray.config import Config
-from kogner_ray.data.corpora import plain_errors
-from kogner_ray.data.spans import UNKNOWN, Document, from_table
-from kogner_ray.data.splits import find_leaks
-from kogner_ray.errors import ConfigError, DataError
+from kogner_ray.errors import ConfigError
 from kogner_ray.evaluate import EvaluateSettings, Evaluation, evaluate
 from kogner_ray.kg.coverage import CoverageReport, coverage
 from kogner_ray.kg.embeddings import EntityTable, whitened
@@ -36,13 +33,17 @@ from kogner_ray.student.checkpoint import Checkpoint, write_checkpoint
 from kogner_ray.student.model import StudentConfig
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.course import Course
+from kogner_ray.train.labelled import Corpus, read_labels
+from kogner_ray.train.labels import LabelKnowledge, finer_types, label_texts
+from kogner_ray.train.names import NamesStage, names_student
+from kogner_ray.train.pipeline import StageReport
 from kogner_ray.train.provenance import provenance
 from kogner_ray.train.run_folder import claim, write_text
 from kogner_ray.train.session import Workers
 from kogner_ray.train.settings import LossConfig, TrainConfig
-from kogner_ray.train.silver import SilverReport, SilverStage, silver_student, train_in_rounds
-from kogner_ray.train.sources import CorpusConfig, KgConfig, entity_table, read_splits, split_files
-from kogner_ray.train.start import find_start
+from kogner_ray.train.silver import SilverStage, silver_student, train_in_rounds
+from kogner_ray.train.sources import CorpusConfig, KgConfig, entity_table, split_files
+from kogner_ray.train.start import Start, find_start
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,8 +63,11 @@ class DistillConfig(Config):
         kg_head_width: inner width of g.
         loss: weights of L_lang and L_dist.
         train: epochs, rates, precision, seed.
+        labels: label texts from the KG to draw from in each step, and finer types in silver training; None takes each
+            type's own text.
+        names: name distillation before all else; None leaves it out.
         silver: distant supervision before the labels; without labels (no training files, and `corpus.types` named) its
-            student is the result. None trains on labels alone.
+            student, or that of `names`, is the result. None trains on labels alone.
         compare: also train the same student without the KG, for as many steps in all, and set its scores beside.
         bootstrap: resamples for the confidence interval of test F1; 0 leaves it out.
         num_workers: Ray Train workers; 0 trains in this process.
@@ -82,6 +86,8 @@ class DistillConfig(Config):
     kg_head_width: int = Field(768, gt=0)
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+    labels: LabelKnowledge | None = None
+    names: NamesStage | None = None
     silver: SilverStage | None = None
     compare: bool = False
     bootstrap: int = Field(1000, ge=0)
@@ -110,14 +116,6 @@ class DistillReport:
     coverage: CoverageReport | None
 
 
-@dataclass(frozen=True)
-class _Corpus:
-    train: ray.data.Dataset | None
-    splits: dict[str, list[Document]]
-    types: dict[str, str]
-    leaks: list[str]
-
-
 def distill(config: DistillConfig) -> DistillReport:
     """Train a student with the KG (and, if asked, one without), and evaluate on the test split.
 
@@ -131,7 +129,7 @@ def distill(config: DistillConfig) -> DistillReport:
     """
     begin = find_start(config.student, config.start_from)  # now, rather than after hours of teaching
     config = config.model_copy(update={"student": begin.config})
-    corpus = _read_corpus(config)
+    corpus = read_labels(config.corpus, need_train=_needs_labels(config))
     if config.corpus.types is None:
         corpus = replace(corpus, types=begin.label_texts(corpus.types))
     claim(config.output, config)
@@ -146,26 +144,22 @@ def distill(config: DistillConfig) -> DistillReport:
         coverage_report = coverage(corpus.splits["train"], linker)
         if not coverage_report.total.linked:
             _LOG.warning("no mention of the corpus links to the KG: training goes on with L_lang alone")
-    course = _course(config, corpus, table)
-    silver = None
-    if config.silver is not None:
-        silver = silver_student(config.silver, begin, course, config.train, config.output / "silver")
+    course = _with_label_texts(_course(config, corpus, table), config)
+    untaught = begin
+    begin, taught = _before_labels(config, untaught, course)
     baseline = None
     if config.compare and corpus.train is not None:
-        plain, train = _course(config, corpus, None), _at_equal_steps(config, corpus, silver)
-        baseline = _test(plain.train(begin, corpus.train, train, config.output / "no_kg")[0], corpus, config)
-    if silver is not None:
-        begin = replace(begin, checkpoint=silver.student, same_teacher=True)
+        plain, train = _course(config, corpus, None), _at_equal_steps(config, corpus, taught)
+        baseline = _test(plain.train(untaught, corpus.train, train, config.output / "no_kg")[0], corpus, config)
     if corpus.train is not None:
         finished, census = course.train(begin, corpus.train, config.train, config.output / "student")
     else:
-        assert silver is not None
-        finished, census = silver.student, silver.census
+        finished, census = taught[-1].student, taught[-1].census
     if config.silver is not None:
-        taught = replace(begin, checkpoint=finished)
-        finished = train_in_rounds(config.silver, corpus.train, taught, course, config.train, config.output)
+        before = replace(begin, checkpoint=finished)
+        finished = train_in_rounds(config.silver, corpus.train, before, course, config.train, config.output)
     test = _test(finished, corpus, config)
-    files = split_files(config.corpus, need_train=config.silver is None)
+    files = split_files(config.corpus, need_train=_needs_labels(config))
     origin = provenance(config, corpus=files, table=table) | {"leaks": corpus.leaks}
     if begin.origin is not None:
         origin["started_from"] = dict(begin.origin)
@@ -176,7 +170,7 @@ def distill(config: DistillConfig) -> DistillReport:
     return report
 
 
-def _course(config: DistillConfig, corpus: _Corpus, table: EntityTable | None) -> Course:
+def _course(config: DistillConfig, corpus: Corpus, table: EntityTable | None) -> Course:
     return Course(
         types=corpus.types,
         dev=corpus.splits.get("dev", []),
@@ -190,64 +184,59 @@ def _course(config: DistillConfig, corpus: _Corpus, table: EntityTable | None) -
     )
 
 
-def _at_equal_steps(config: DistillConfig, corpus: _Corpus, silver: SilverReport | None) -> TrainConfig:
-    """Settings under which labels alone are trained on for as many steps as silver documents and labels together."""
-    if config.silver is None or silver is None:
+def _before_labels(config: DistillConfig, begin: Start, course: Course) -> tuple[Start, list[StageReport]]:
+    """Where the labels go on from, and what each stage before them gave."""
+    taught, untaught = [], begin
+    if config.names is not None:
+        taught.append(names_student(config.names, begin, course, config.train, config.output / "names"))
+        begin = replace(begin, checkpoint=taught[-1].student, same_teacher=True)
+    if config.silver is not None:
+        finer, folder = _with_finer_types(course, config), config.output / "silver"
+        taught.append(silver_student(config.silver, begin, finer, config.train, folder, judge=untaught))
+        begin = replace(begin, checkpoint=taught[-1].student, same_teacher=True)
+    return begin, taught
+
+
+def _with_label_texts(course: Course, config: DistillConfig) -> Course:
+    if config.labels is None:
+        return course
+    taxonomy = config.labels.taxonomy(config.output / "teacher" / "kg")
+    return replace(course, labels=label_texts(config.labels, course.types, taxonomy, course.linker))
+
+
+def _with_finer_types(course: Course, config: DistillConfig) -> Course:
+    if config.labels is None or not config.labels.finer:
+        return course
+    if course.table is None:
+        raise ConfigError("labels.finer: expected a kg that mentions link to")
+    taxonomy = config.labels.taxonomy(config.output / "teacher" / "kg")
+    return replace(course, finer=finer_types(config.labels, course.types, taxonomy, course.linker, course.table))
+
+
+def _needs_labels(config: DistillConfig) -> bool:
+    return config.silver is None and config.names is None
+
+
+def _at_equal_steps(config: DistillConfig, corpus: Corpus, taught: Sequence[StageReport]) -> TrainConfig:
+    """Settings under which labels alone are trained on for as many steps as all stages and labels together."""
+    if not taught:
         return config.train
-    more = math.ceil(config.silver.passes * silver.n_documents / len(corpus.splits["train"]))
-    more += config.silver.label_passes
+    stages = [stage for stage in (config.names, config.silver) if stage is not None]
+    examples = sum(stage.passes * report.n_documents for stage, report in zip(stages, taught, strict=True))
+    more = math.ceil(examples / len(corpus.splits["train"]))
+    more += 0 if config.silver is None else config.silver.label_passes
     # as often evaluated as it would be, for each evaluation is another chance to be the best
     every = config.train.evaluate_every + math.ceil(more * config.train.evaluate_every / config.train.epochs)
     return config.train.model_copy(update={"epochs": config.train.epochs + more, "evaluate_every": every})
 
 
-@plain_errors()
-def _read_corpus(config: DistillConfig) -> _Corpus:
-    datasets = read_splits(config.corpus, need_train=config.silver is None)
-    splits = {split: _documents(dataset) for split, dataset in datasets.items()}
-    leaks = find_leaks(splits, strict=config.corpus.strict_splits)
-    for leak in leaks.leaks:
-        _LOG.warning("%s", leak)
-    if "train" in splits and not splits["train"]:
-        raise DataError("the training split holds no document")
-    if "train" not in splits and not config.corpus.types:
-        raise ConfigError("corpus.types: expected the types to train, for there are no labels to take them from")
-    types = _types(splits.setdefault("train", []), config.corpus.types)
-    for split in ("dev", "test"):
-        if split in splits and not _mentions(splits[split]) & types.keys():
-            _LOG.warning("the %s split has no mention of %s: it is not evaluated", split, ", ".join(types))
-            del splits[split]
-    return _Corpus(datasets.get("train"), splits, types, [str(leak) for leak in leaks.leaks])
-
-
-def _types(documents: Sequence[Document], wanted: Mapping[str, str] | None) -> dict[str, str]:
-    """Types to train with their label texts."""
-    found = _mentions(documents)
-    types = {name: name for name in sorted(found)} if wanted is None else dict(wanted)
-    if documents and not types.keys() & found:
-        expected = "an annotation" if wanted is None else f"a mention of {', '.join(types) or 'any type'}"
-        raise ConfigError(f"corpus: expected {expected} in the training split, found {sorted(found) or 'none'}")
-    for name in sorted(types.keys() - found) if documents else ():
-        _LOG.warning("the training split has no mention of %s", name)
-    return types
-
-
-def _mentions(documents: Sequence[Document]) -> set[str]:
-    return {entity.type for document in documents for entity in document.entities} - {UNKNOWN}
-
-
-def _test(student: Checkpoint, corpus: _Corpus, config: DistillConfig) -> Evaluation | None:
+def _test(student: Checkpoint, corpus: Corpus, config: DistillConfig) -> Evaluation | None:
     if "test" not in corpus.splits:
         return None
     settings = EvaluateSettings(
         threshold=config.train.threshold, nested=config.train.nested, bootstrap=config.bootstrap, seed=config.train.seed
     )
     return evaluate(Tagger(student), corpus.splits["test"], settings)
-
-
-def _documents(dataset: ray.data.Dataset) -> list[Document]:
-    tables = dataset.iter_batches(batch_format="pyarrow", batch_size=None)
-    return sorted((document for table in tables for document in from_table(table)), key=lambda d: (d.id, d.text))
 
 
 def _write_report(report: DistillReport, origin: Mapping[str, Any], folder: Path) -> None:

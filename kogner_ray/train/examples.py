@@ -1,31 +1,27 @@
-"""Training examples: windows with their labelled and linked spans, and the Arrow file that holds them.
-
-Ray Data makes examples from documents (`ExampleMaker`) and streams them to each worker, which spills them to a local
-memory-mapped Arrow file (`ExampleStore`): the plan of batches can then draw any example at any time, in any order.
-"""
+"""Training examples: windows with their labelled and linked spans, made of documents by `ExampleMaker`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-from zlib import crc32
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from kogner_ray.data.spans import UNKNOWN, Document, Entity
+from kogner_ray.data.spans import UNKNOWN, WEIGHT, Document, Entity
+from kogner_ray.errors import DataError
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.windows import TokenisedText, Window, Windower
+from kogner_ray.train.finer import NO_FINER, FinerTypes
 
 UNKNOWN_TYPE = -1
 """Type index of a span of which nobody knows what it is."""
 
 _INTS = pa.list_(pa.int32())
+Row = tuple[int, int, int]
+_CERTAIN = np.zeros(0, dtype=np.float32)
 EXAMPLE_SCHEMA = pa.schema(
     [
         ("document", pa.string()),
@@ -35,6 +31,7 @@ EXAMPLE_SCHEMA = pa.schema(
         ("spans", _INTS),
         ("annotated", _INTS),
         ("links", _INTS),
+        ("weights", pa.list_(pa.float32())),
     ]
 )
 """`spans` and `links` are flattened rows of three; see `Example`."""
@@ -50,6 +47,7 @@ class Example:
         spans: (n, 3) first word, last word, type index or `UNKNOWN_TYPE`.
         annotated: type indices that were annotated here; all others are unknown, not negative.
         links: (m, 3) first word, last word, row of the entity table.
+        weights: (n,) how much each of `spans` counts; empty where all are certain.
     """
 
     document: str
@@ -57,19 +55,34 @@ class Example:
     spans: npt.NDArray[np.int32]
     annotated: npt.NDArray[np.int32]
     links: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float32] = field(default_factory=lambda: _CERTAIN)
 
 
 class ExampleMaker:
     """Documents to examples, with a count of every annotation and what became of it."""
 
     def __init__(
-        self, windower: Windower, *, types: Sequence[str], max_width: int, linker: Linker | None = None
+        self,
+        windower: Windower,
+        *,
+        types: Sequence[str],
+        max_width: int,
+        linker: Linker | None = None,
+        finer: FinerTypes = NO_FINER,
     ) -> None:
-        """`types`: types to train, position = type index; `max_width`: K; `linker`: None trains without a KG."""
+        """Make examples for a student.
+
+        Args:
+            windower: cuts texts.
+            types: types to train, position = type index.
+            max_width: K.
+            linker: None trains without a KG.
+            finer: further columns after `types`, for mentions that link to certain entities.
+        """
         self._windower = windower
         self._types = {name: index for index, name in enumerate(types)} | {UNKNOWN: UNKNOWN_TYPE}
         self._max_width = max_width
-        self._linker = linker
+        self._linker, self._finer = linker, finer
 
     def make(self, documents: Sequence[Document]) -> tuple[list[Example], Counter[str]]:
         """Examples of `documents`.
@@ -92,21 +105,38 @@ class ExampleMaker:
         links = self._linker.link(document) if self._linker else [None] * len(document.entities)
         placed = [self._place(entity, text) for entity in document.entities]
         windows = list(self._cuts(text, {span for _, span in placed if span is not None}))
-        spans, linked = [], []
+        weights: dict[Row, float] = {}
+        linked: list[Row] = []
+        unlinked: list[Row] = []
         for entity, link, (fate, span) in zip(document.entities, links, placed, strict=True):
             if span is not None and not any(first <= span[0] and span[1] < end for first, end in windows):
                 fate, span = "cut", None
             census[fate] += 1
             if span is None:
                 continue
-            spans.append((*span, self._types[entity.type]))
-            if link is not None and link.exact and entity.type != UNKNOWN:
+            rows = [(*span, self._types[entity.type])]
+            if entity.type != UNKNOWN and link is not None and link.exact:
                 census["linked"] += 1
                 linked.append((*span, link.row))
+                rows += [(*span, column) for column in self._finer.columns(link.row, within=rows[0][2])]
+            else:
+                unlinked += rows
+            for row in rows:
+                weights[row] = max(weights.get(row, 0.0), _weight(entity, document))
         annotated = self._annotated(document)
         for first, end in windows:
             window = self._windower.window(text, first, end)
-            yield Example(document.id, window, _within(spans, first, end), annotated, _within(linked, first, end))
+            spans, known = _within(weights, first, end), self._with_finer(annotated, _within(unlinked, first, end))
+            counts = _CERTAIN
+            if any(weight < 1 for weight in weights.values()):
+                counts = np.array([weights[i + first, j + first, t] for i, j, t in spans.tolist()], dtype=np.float32)
+            yield Example(document.id, window, spans, known, _within(linked, first, end), counts)
+
+    def _with_finer(self, annotated: npt.NDArray[np.int32], unlinked: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """`annotated` and the finer types of those of them of which the KG knows every mention here."""
+        known = set(annotated.tolist()) - set(unlinked[:, 2].tolist())
+        finer = [column for column, of in self._finer.parents.items() if of in known]
+        return np.concatenate([annotated, np.array(finer, dtype=np.int32)]) if finer else annotated
 
     def _place(self, entity: Entity, text: TokenisedText) -> tuple[str, tuple[int, int] | None]:
         """What becomes of a mention, and its first and last word where it can be trained on."""
@@ -144,7 +174,18 @@ class ExampleMaker:
             first = end
 
 
-def _within(rows: Sequence[tuple[int, int, int]], first: int, end: int) -> npt.NDArray[np.int32]:
+def _weight(entity: Entity, document: Document) -> float:
+    said = entity.attributes.get(WEIGHT, "1")
+    try:
+        weight = float(said)
+    except ValueError:
+        weight = -1.0
+    if not 0 <= weight <= 1:
+        raise DataError(f"document {document.id!r}: {WEIGHT} of {entity.type}: expected 0 to 1, got {said!r}")
+    return weight
+
+
+def _within(rows: Iterable[Row], first: int, end: int) -> npt.NDArray[np.int32]:
     inside = sorted({(i - first, j - first, value) for i, j, value in rows if i >= first and j < end})
     return np.asarray(inside, dtype=np.int32).reshape(-1, 3)
 
@@ -159,63 +200,7 @@ def to_batch(examples: Sequence[Example]) -> pa.RecordBatch:
         [example.spans.reshape(-1) for example in examples],
         [example.annotated for example in examples],
         [example.links.reshape(-1) for example in examples],
+        [example.weights for example in examples],
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, EXAMPLE_SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=EXAMPLE_SCHEMA)
-
-
-class ExampleStore:
-    """Examples in a memory-mapped Arrow file: random access, no larger in memory than what is being read."""
-
-    def __init__(self, path: str | Path) -> None:
-        """Open a file written by `spill`."""
-        self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
-        self.n_words = self._lengths("first_tokens")
-        self.n_tokens = self._lengths("input_ids")
-        self.n_links = self._lengths("links") // 3
-
-    def __len__(self) -> int:
-        return int(self._table.num_rows)
-
-    def __getitem__(self, row: int) -> Example:
-        document, first_word, *arrays = (self._table.column(i)[row] for i in range(self._table.num_columns))
-        ids, tokens, spans, annotated, links = (array.values.to_numpy(zero_copy_only=False) for array in arrays)
-        window = Window(first_word.as_py(), ids, tokens)
-        return Example(document.as_py(), window, spans.reshape(-1, 3), annotated, links.reshape(-1, 3))
-
-    def n_spans(self, max_width: int) -> npt.NDArray[np.int64]:
-        """Valid spans of up to `max_width` words in each example."""
-        words = self.n_words
-        widest = np.minimum(words, max_width)
-        spans: npt.NDArray[np.int64] = widest * words - widest * (widest - 1) // 2
-        return spans
-
-    def _lengths(self, column: str) -> npt.NDArray[np.int64]:
-        values = self._table.column(column).combine_chunks()
-        if len(values) == 0:
-            return np.zeros(0, dtype=np.int64)
-        lengths: npt.NDArray[np.int64] = np.diff(values.offsets.to_numpy()).astype(np.int64)
-        return lengths
-
-
-def spill(batches: Iterable[pa.RecordBatch], path: str | Path) -> ExampleStore:
-    """Write batches of `EXAMPLE_SCHEMA` to `path` and open the file, ordered by document, window and content.
-
-    The order does not depend on how the batches were produced, so that every worker's store is the same.
-    """
-    table = pa.Table.from_batches(list(batches), EXAMPLE_SCHEMA)
-    keyed = table.append_column("checksum", _checksums(table))
-    keys = [(name, "ascending") for name in ("document", "first_word", "checksum")]
-    with pa.ipc.new_file(str(path), EXAMPLE_SCHEMA) as writer:
-        writer.write_table(table.take(pc.sort_indices(keyed, sort_keys=keys)))
-    return ExampleStore(path)
-
-
-def _checksums(table: pa.Table) -> pa.Array:
-    """A checksum of each row's lists: documents that share an id are told apart by it."""
-    sums = [0] * table.num_rows
-    for name in ("input_ids", "spans", "annotated", "links"):
-        column = table.column(name).combine_chunks()
-        values, bounds = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
-        sums = [crc32(values[a:b].tobytes(), sums[row]) for row, (a, b) in enumerate(pairwise(bounds))]
-    return pa.array(sums, pa.uint32())

@@ -19,7 +19,9 @@ from kogner_ray.errors import DataError
 from kogner_ray.kg.linking import Linker, LinkerConfig
 from kogner_ray.student.checkpoint import read_checkpoint
 from kogner_ray.student.windows import Windower
-from kogner_ray.train.examples import EXAMPLE_SCHEMA, ExampleMaker, ExampleStore, spill, to_batch
+from kogner_ray.train.examples import EXAMPLE_SCHEMA, ExampleMaker, to_batch
+from kogner_ray.train.finer import NO_FINER, FinerTypes
+from kogner_ray.train.store import ExampleStore, spill
 
 _DOCUMENTS_A_BATCH = 512
 
@@ -27,7 +29,7 @@ _DOCUMENTS_A_BATCH = 512
 class _Maker:
     """One actor: a tokenizer and, with a KG, an index of its names."""
 
-    def __init__(self, start: str, linker: LinkerConfig) -> None:
+    def __init__(self, start: str, linker: LinkerConfig, finer: FinerTypes) -> None:
         checkpoint = read_checkpoint(start)
         config = checkpoint.student.config
         entities = checkpoint.entities
@@ -36,6 +38,7 @@ class _Maker:
             types=list(checkpoint.types),
             max_width=config.max_width,
             linker=None if entities is None else Linker.from_table(entities.entities, linker),
+            finer=finer,
         )
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -47,7 +50,7 @@ class _Maker:
 
 @plain_errors()
 def feed(
-    documents: ray.data.Dataset, *, start: Path, linker: LinkerConfig, actors: int = 1
+    documents: ray.data.Dataset, *, start: Path, linker: LinkerConfig, finer: FinerTypes = NO_FINER, actors: int = 1
 ) -> tuple[ray.data.Dataset, Mapping[str, int]]:
     """Examples of `documents`, materialised in the object store, for the checkpoint in `start`.
 
@@ -59,7 +62,7 @@ def feed(
     """
     made = documents.map_batches(
         _Maker,
-        fn_constructor_args=(str(start), linker),
+        fn_constructor_args=(str(start), linker, finer),
         batch_format="pyarrow",
         batch_size=_DOCUMENTS_A_BATCH,
         compute=ray.data.ActorPoolStrategy(size=actors),

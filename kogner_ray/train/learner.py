@@ -11,6 +11,7 @@ import torch
 from kogner_ray.student.batch import collate, word_offsets
 from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.train.examples import Example
+from kogner_ray.train.labels import LabelTexts
 from kogner_ray.train.losses import contrastive_loss, distillation_loss, language_loss, make_targets
 from kogner_ray.train.optim import make_optimiser
 from kogner_ray.train.precision import autocast, chosen, suit_attention
@@ -30,8 +31,18 @@ class Learner:
         *,
         entities: EntityTargets | None,
         device: torch.device,
+        labels: LabelTexts | None = None,
     ) -> None:
-        """`model` is trained in place; `entities`: H that g is drawn to, or None without a KG."""
+        """Train `model` in place.
+
+        Args:
+            model: with the types to train.
+            config: rates and what is frozen.
+            weights: of the losses.
+            entities: H that g is drawn to, or None without a KG.
+            device: of everything.
+            labels: texts to draw the label texts of each step from; None takes each type's own.
+        """
         self.model, self.config, self.weights, self.device = model, config, weights, device
         self.student = model.student.to(device)
         self.kg_head = None if model.kg_head is None else model.kg_head.to(device)
@@ -41,7 +52,13 @@ class Learner:
         suit_attention(self.student.token_rep_layer.bert_layer.model, device)
         self._freeze()
         self.optimiser = make_optimiser(config.optim, self.student.token_rep_layer, self._heads())
-        self._labels_CD = None if config.train_labels_encoder else self._frozen_labels()
+        self._labels = labels
+        texts = [(text,) for text in model.types.values()] if labels is None else labels.texts.values()
+        self._texts = [text for variants in texts for text in variants]
+        self._texts_VD = None if config.train_labels_encoder else self._frozen_texts()
+        self._rows_C = torch.arange(len(model.types), device=device)
+        self._kept_C: torch.Tensor | None = None
+        self.draw_labels(0)
 
     def train_mode(self) -> None:
         """Dropout on, except in a label encoder that is not trained."""
@@ -50,6 +67,15 @@ class Learner:
                 module.train()
         if not self.config.train_labels_encoder:
             self.student.token_rep_layer.labels_encoder.eval()
+
+    def draw_labels(self, seed: int) -> None:
+        """Choose the label texts and types of the next step, where there is a choice."""
+        if self._labels is None:
+            return
+        counts = [len(texts) for texts in self._labels.texts.values()]
+        drawn_C, kept_C = self._labels.draw(seed)
+        self._rows_C = torch.from_numpy(np.cumsum([0, *counts[:-1]]) + drawn_C).to(self.device)
+        self._kept_C = None if kept_C.all() else torch.from_numpy(kept_C).to(self.device)
 
     def backward(self, examples: Sequence[Example], *, spans: int, links: int) -> npt.NDArray[np.float64]:
         """Add the gradients of `examples`.
@@ -64,10 +90,12 @@ class Learner:
         """
         windows = [example.window for example in examples]
         batch = collate(windows, pad_id=self.model.tokenizer.pad_token_id or 0).to(self.device)
-        targets = make_targets(examples, word_offsets(windows), n_types=len(self.model.types)).to(self.device)
+        targets = make_targets(examples, word_offsets(windows), n_types=len(self._rows_C)).to(self.device)
+        if self._kept_C is not None:
+            targets = targets.of_types(self._kept_C)
         with self.autocast():
             halves = self.student.halves(batch)
-            logits_KWC = self.student.marker.score(halves, self.student.prototypes(self._labels()))
+            logits_KWC = self.student.marker.score(halves, self.student.prototypes(self._label_embeddings()))
             projected_MH = None
             if self.kg_head is not None and len(targets.linked_M3):
                 firsts, lasts, _ = targets.linked_M3.unbind(1)
@@ -117,13 +145,15 @@ class Learner:
         heads: list[torch.nn.Module] = [self.student.span_rep_layer, self.student.prompt_rep_layer]
         return heads if self.kg_head is None else [*heads, self.kg_head]
 
-    def _labels(self) -> torch.Tensor:
-        return self._encoded_labels() if self._labels_CD is None else self._labels_CD
+    def _label_embeddings(self) -> torch.Tensor:
+        if self._texts_VD is not None:
+            return self._texts_VD if self._labels is None else self._texts_VD[self._rows_C]
+        return self._encoded([self._texts[row] for row in self._rows_C.tolist()])
 
-    def _frozen_labels(self) -> torch.Tensor:
+    def _frozen_texts(self) -> torch.Tensor:
         self.student.eval()
         with torch.no_grad():
-            return self._encoded_labels()
+            return self._encoded(self._texts)
 
-    def _encoded_labels(self) -> torch.Tensor:
-        return self.student.encode_labels(list(self.model.types.values()), self.model.labels_tokenizer)
+    def _encoded(self, texts: list[str]) -> torch.Tensor:
+        return self.student.encode_labels(texts, self.model.labels_tokenizer)

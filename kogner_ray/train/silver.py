@@ -18,15 +18,12 @@ actors share one index of the names; corpora may be larger than memory.
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 import ray.data
 from pydantic import Field
@@ -34,8 +31,7 @@ from pydantic import Field
 from kogner_ray.config import Config
 from kogner_ray.data.corpora import plain_errors, read_corpus
 from kogner_ray.data.spans import Document, from_table, to_table
-from kogner_ray.errors import ConfigError, DataError
-from kogner_ray.kg.tables import read_columns
+from kogner_ray.errors import DataError
 from kogner_ray.silver.annotate import Annotator, NamesConfig, believed
 from kogner_ray.silver.evidence import Evidence, gather
 from kogner_ray.silver.exchange import exchanged
@@ -44,13 +40,10 @@ from kogner_ray.silver.scores import NameScores, candidates_of, held_out, judged
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.course import Course
+from kogner_ray.train.pipeline import StageReport, made, mapped, names_of, passes, raw_text
 from kogner_ray.train.run_folder import write_text
 from kogner_ray.train.settings import TrainConfig
 from kogner_ray.train.start import Start
-
-_DOCUMENTS_A_BATCH = 1024
-_NAME_COLUMNS = ["name", "type", "synonyms"]
-Step = Callable[[pa.Table], pa.Table]
 
 
 class SilverStage(Config):
@@ -73,6 +66,8 @@ class SilverStage(Config):
         round_epochs: passes over what a round labels.
         round_min_score: probability from which what a student finds in a round is `UNKNOWN`.
         round_sure_score: probability from which it is a mention.
+        round_weights: what a student finds in a round, and is no name, is a mention from `round_min_score` on, and
+            counts in L_lang by its probability.
         label_copies: times that each labelled document is among what a round trains on.
         limit: use only the first so many raw documents.
     """
@@ -91,6 +86,7 @@ class SilverStage(Config):
     round_epochs: int = Field(1, gt=0)
     round_min_score: float = Field(0.1, gt=0, lt=1)
     round_sure_score: float = Field(0.5, gt=0, lt=1)
+    round_weights: bool = False
     label_copies: int = Field(4, gt=0)
     limit: int | None = Field(None, gt=0)
 
@@ -106,23 +102,10 @@ class SilverStage(Config):
         return self.rounds * self.round_epochs * self.label_copies
 
 
-@dataclass(frozen=True)
-class SilverReport:
-    """What the stage gave.
-
-    Attributes:
-        student: the last checkpoint.
-        n_documents: raw documents.
-        census: what became of the silver annotations of the last training.
-    """
-
-    student: Checkpoint
-    n_documents: int
-    census: Mapping[str, int]
-
-
 @plain_errors()
-def silver_student(stage: SilverStage, begin: Start, course: Course, train: TrainConfig, folder: Path) -> SilverReport:
+def silver_student(
+    stage: SilverStage, begin: Start, course: Course, train: TrainConfig, folder: Path, *, judge: Start | None = None
+) -> StageReport:
     """Train a student on raw text alone, going on with what `folder` holds.
 
     Args:
@@ -131,25 +114,26 @@ def silver_student(stage: SilverStage, begin: Start, course: Course, train: Trai
         course: what trainings share.
         train: rates and batch size; the epochs are the stage's.
         folder: of the stage.
+        judge: what the students that judge names start from, who must not have been taught them; None takes `begin`.
 
     Raises:
         ConfigError: no raw text, or names, is given, or the KG has no type like one that is wanted.
         DataError: a file is malformed, the raw corpus is empty or holds no name of the KG.
     """
     types = tuple(course.types)
-    finder = NameFinder(_names(stage, course), types, linker=course.linker, max_width=stage.filter.max_width)
+    finder = _finder(stage, course)
     shared = ray.put(finder)
     evidence = _evidence(stage, shared, folder)
     if not evidence.n_pages:
         raise DataError("silver.raw: the raw corpus holds no document")
     if not evidence.mentions:
         raise DataError(f"silver.raw: the raw corpus holds no name of the KG; wanted: {', '.join(types)}")
-    candidates = _made(_raw(stage), folder / "candidates", partial(_Annotating, shared, evidence, stage.filter))
-    scores = _judged_by_students(stage, begin, course, train, candidates, folder)
+    candidates = made(_raw(stage), folder / "candidates", partial(_Annotating, shared, evidence, stage.filter))
+    scores = _judged_by_students(stage, judge or begin, course, train, candidates, folder)
     judging = partial(_Judging, scores, stage, _pools(finder), train.seed)
-    silver = _made(candidates, folder / "silver", judging)
-    student, census = course.train(begin, silver, _epochs(train, stage.epochs), folder / "student")
-    return SilverReport(student, candidates.count(), census)
+    silver = made(candidates, folder / "silver", judging)
+    student, census = course.train(begin, silver, passes(train, stage.epochs), folder / "student")
+    return StageReport(student, candidates.count(), census)
 
 
 @plain_errors()
@@ -173,9 +157,7 @@ def train_in_rounds(
     assert student is not None
     if not stage.rounds:
         return student
-    finder = NameFinder(
-        _names(stage, course), tuple(course.types), linker=course.linker, max_width=stage.filter.max_width
-    )
+    finder = _finder(stage, course)
     pools, scores = _pools(finder), _scores(stage, folder / "silver")
     candidates = read_corpus([str(folder / "silver" / "candidates")], "parquet")
     rows = [] if labels is None else labels.select_columns(["text"]).iter_rows()
@@ -183,12 +165,17 @@ def train_in_rounds(
     for number in range(1, stage.rounds + 1):
         place = folder / f"round-{number}"
         labelling = partial(_SelfLabelling, before / "best", scores, stage, pools, train.seed + number, known)
-        documents = _made(candidates, place / "silver", labelling)
+        documents = made(candidates, place / "silver", labelling)
         if labels is not None:
             documents = documents.union(*[labels] * stage.label_copies)
         begin, before = Start(taught.config, student, same_teacher=True), place / "student"
-        student, _ = course.train(begin, documents, _epochs(train, stage.round_epochs), before)
+        student, _ = course.train(begin, documents, passes(train, stage.round_epochs), before)
     return student
+
+
+def _finder(stage: SilverStage, course: Course) -> NameFinder:
+    names = names_of(stage.names, course, "silver")
+    return NameFinder(names, tuple(course.types), linker=course.linker, max_width=stage.filter.max_width)
 
 
 def _pools(finder: NameFinder) -> ray.ObjectRef:
@@ -196,29 +183,15 @@ def _pools(finder: NameFinder) -> ray.ObjectRef:
     return ray.put({type_: [name for name in finder.names_of(type_) if "," not in name] for type_ in finder.types})
 
 
-def _names(stage: SilverStage, course: Course) -> pa.Table:
-    if stage.names is not None:
-        path = stage.names / "nodes.parquet" if stage.names.is_dir() else stage.names
-        return read_columns(path, _NAME_COLUMNS)
-    if course.table is None:
-        raise ConfigError("silver.names: expected nodes.parquet of a KG, for there is no kg whose names could be used")
-    return course.table.entities
-
-
 def _raw(stage: SilverStage) -> ray.data.Dataset:
-    if not stage.raw:
-        raise ConfigError("silver.raw: expected files or folders of raw text")
-    try:
-        documents = read_corpus(stage.raw, stage.format)
-    except DataError as error:
-        raise ConfigError(f"silver.raw: {error}") from error
+    documents = raw_text(stage.raw, stage.format, "silver")
     return documents if stage.limit is None else documents.limit(stage.limit).materialize()
 
 
 def _evidence(stage: SilverStage, finder: ray.ObjectRef, folder: Path) -> Evidence:
     path = folder / "evidence.json"
     if not path.is_file():
-        parts = _mapped(_raw(stage), partial(_Gathering, finder))
+        parts = mapped(_raw(stage), partial(_Gathering, finder))
         total = sum((Evidence.of(json.loads(row["part"])) for row in parts.iter_rows()), Evidence())
         write_text(json.dumps(total.as_dict()), path)
     return Evidence.of(json.loads(path.read_text(encoding="utf-8")))
@@ -233,10 +206,10 @@ def _judged_by_students(
     if not path.is_file():
         scores = NameScores()
         for fold in range(stage.folds):
-            others = _mapped(candidates, partial(_HoldingOut, fold, stage.folds))
+            others = mapped(candidates, partial(_HoldingOut, fold, stage.folds))
             place = folder / f"fold-{fold}"
-            course.train(begin, others, _epochs(train, stage.fold_epochs), place)
-            rows = _mapped(candidates, partial(_Scoring, place / "best", fold, stage.folds, stage.min_score))
+            course.train(begin, others, passes(train, stage.fold_epochs), place)
+            rows = mapped(candidates, partial(_Scoring, place / "best", fold, stage.folds, stage.min_score))
             scores = NameScores.of([*scores.rows(), *rows.iter_rows()])
         write_text(json.dumps(scores.rows()), path)
     return _scores(stage, folder)
@@ -247,48 +220,6 @@ def _scores(stage: SilverStage, folder: Path) -> NameScores | None:
     if stage.folds < 2:
         return None
     return NameScores.of(json.loads((folder / "scores.json").read_text(encoding="utf-8")))
-
-
-def _epochs(train: TrainConfig, epochs: int) -> TrainConfig:
-    return train.model_copy(update={"epochs": epochs, "evaluate_every": epochs, "patience": None})
-
-
-def _made(documents: ray.data.Dataset, folder: Path, step: Callable[[], Step]) -> ray.data.Dataset:
-    """`documents` after `step`, as they lie in `folder`; they are made only when it is not there."""
-    if not folder.is_dir():
-        partial_folder = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial_folder, ignore_errors=True)
-        partial_folder.mkdir(parents=True)
-        for number, table in enumerate(_tables(_mapped(documents, step))):
-            pq.write_table(table, partial_folder / f"{number:06d}.parquet", compression="zstd")
-        partial_folder.rename(folder)
-    return read_corpus([str(folder)], "parquet")
-
-
-def _tables(dataset: ray.data.Dataset) -> Iterable[pa.Table]:
-    return (table for table in dataset.iter_batches(batch_format="pyarrow", batch_size=None) if table.num_rows)
-
-
-def _mapped(documents: ray.data.Dataset, step: Callable[[], Step]) -> ray.data.Dataset:
-    most = max(1, int(ray.cluster_resources().get("CPU", 2)) // 2)
-    return documents.map_batches(
-        _Actor,
-        fn_constructor_args=(step,),
-        batch_format="pyarrow",
-        batch_size=_DOCUMENTS_A_BATCH,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
-        num_cpus=0.5,
-    )
-
-
-class _Actor:
-    """An actor of a Ray Data pipeline: makes its step once, from what all actors share."""
-
-    def __init__(self, make: Callable[[], Step]) -> None:
-        self._step = make()
-
-    def __call__(self, table: pa.Table) -> pa.Table:
-        return self._step(table)
 
 
 class _Gathering:
@@ -366,6 +297,7 @@ class _SelfLabelling:
                 doubt=stage.min_score,
                 least=stage.round_min_score,
                 sure=stage.round_sure_score,
+                weighted=stage.round_weights,
             )
             for document, found in zip(documents, _found(self._tagger, documents, least), strict=True)
         ]

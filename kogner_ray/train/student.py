@@ -28,6 +28,7 @@ from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint, write_che
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.feed import receive_documents, receive_examples
 from kogner_ray.train.figures import log_events
+from kogner_ray.train.labels import LabelTexts
 from kogner_ray.train.learner import Learner
 from kogner_ray.train.optim import set_rates
 from kogner_ray.train.plan import IntArray, epoch_batches, share
@@ -45,11 +46,13 @@ class StudentJob:
         start: folder of the checkpoint to start from.
         train: settings of the training.
         loss: weights of the losses.
+        labels: texts that label texts are drawn from, or None.
     """
 
     start: Path
     train: TrainConfig
     loss: LossConfig
+    labels: LabelTexts | None = None
 
 
 @dataclass
@@ -67,7 +70,8 @@ class LoopState:
 def student_loop(job: Mapping[str, Any]) -> None:
     """Train the student on this worker (rank 0 writes, all ranks report)."""
     session = Session.current(job["folder"], local=job["local"])
-    settings = StudentJob(Path(job["start"]), TrainConfig(**job["train"]), LossConfig(**job["loss"]))
+    labels = LabelTexts(**job["labels"]) if "labels" in job else None
+    settings = StudentJob(Path(job["start"]), TrainConfig(**job["train"]), LossConfig(**job["loss"]), labels)
     with tempfile.TemporaryDirectory() as scratch:
         StudentLoop(session, settings, Path(scratch)).run()
 
@@ -83,7 +87,7 @@ class StudentLoop:
             model = read_checkpoint(job.start if folder is None else folder / "student")
             device = _device(session)
             entities = _targets(job.start, model, device)
-            self.learner = Learner(model, job.train, job.loss, entities=entities, device=device)
+            self.learner = Learner(model, job.train, job.loss, entities=entities, device=device, labels=job.labels)
             if folder is not None:
                 self._restore(folder)
         self.store, self.dev = receive_examples(scratch), receive_documents("dev")
@@ -115,6 +119,7 @@ class StudentLoop:
         set_rates(self.learner.optimiser, self.config.optim, step=self.state.step, n_steps=self.n_steps)
         # Ranks draw different dropout, and a resumed run draws what it would have drawn.
         torch.manual_seed(stream_seed(self.config.seed, self.state.step, self.session.rank))
+        self.learner.draw_labels(stream_seed(self.config.seed, self.state.step))  # the same on every rank
         spans = int(self.store.n_spans(self.learner.student.config.max_width)[batch].sum())
         links = int(self.store.n_links[batch].sum())
         totals = np.zeros(3)

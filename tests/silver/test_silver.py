@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kogner_ray.data.spans import UNKNOWN, Document, Entity
+from kogner_ray.data.spans import UNKNOWN, WEIGHT, Document, Entity
 from kogner_ray.data.words import split_words
 from kogner_ray.errors import ConfigError
 from kogner_ray.kg.linking import LinkerConfig
@@ -74,6 +74,10 @@ def test_names_of_several_types_are_contested() -> None:
     matches = list(FINDER.find(text, split_words(text)))
     assert [match.contested for match in matches] == [True, False]
     assert FINDER.names_of("Chemical") == ["indium", "In", "aspirin", "acetylsalicylic acid", "Ca2+"]
+
+
+def test_names_of_unwanted_types_alone() -> None:
+    assert FINDER.other_names(NODES) == ["INS", "ALL1", "renal failure cell line"]
 
 
 def test_a_type_that_the_kg_lacks_is_refused_by_name() -> None:
@@ -213,6 +217,18 @@ def test_what_a_student_found_joins_the_names() -> None:
     assert [(longer.surface(e), e.type) for e in longer.entities] == [
         ("aspirin insulin", "Disease"),
         ("indium", "Chemical"),
+    ]
+
+
+def test_what_a_student_finds_beside_the_names_weighs_its_probability() -> None:
+    text = "aspirin insulin indium"
+    spans = [Span(0, 7, "Chemical", 0.9), Span(8, 15, "Chemical", 0.3), Span(16, 22, "Disease", 0.7)]
+    named = Document("d", text, (Entity(0, 7, "Chemical"),))
+    made = self_labelled(named, spans, doubt=0.0, least=0.1, sure=0.5, weighted=True)
+    assert [(made.surface(e), e.type, e.attributes.get(WEIGHT)) for e in made.entities] == [
+        ("aspirin", "Chemical", None),  # a name: certain
+        ("insulin", "Chemical", "0.3000"),
+        ("indium", "Disease", "0.7000"),
     ]
 
 

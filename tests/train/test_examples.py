@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_corpus import make_documents, make_table
 
-from kogner_ray.data.spans import UNKNOWN, Document, Entity
+from kogner_ray.data.spans import UNKNOWN, WEIGHT, Document, Entity
 from kogner_ray.encoder import load_tokenizer
+from kogner_ray.errors import DataError
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.windows import Windower
-from kogner_ray.train.examples import UNKNOWN_TYPE, Example, ExampleMaker, spill, to_batch
+from kogner_ray.train.examples import UNKNOWN_TYPE, Example, ExampleMaker, to_batch
+from kogner_ray.train.finer import FinerTypes
+from kogner_ray.train.store import spill
 
 FATES = {"kept", "misaligned", "wide", "cut", "blank", "discontinuous", "other_type", "unknown"}
 WORDS = st.lists(st.sampled_from(["gout", "of", "thrombocytopenia", "lung-cancer", "(", "é"]), min_size=1, max_size=60)
@@ -170,3 +173,39 @@ def test_a_store_gives_examples_back_in_an_order_of_its_own(windower: Windower, 
 def test_an_empty_store(tmp_path: Path) -> None:
     store = spill([], tmp_path / "none.arrow")
     assert len(store) == len(store.n_words) == len(store.n_spans(6)) == 0
+
+
+def test_weights_of_mentions_reach_the_store(windower: Windower, tmp_path: Path) -> None:
+    weighed = [
+        Entity(0, 4, "Disease", attributes={WEIGHT: "0.25"}),
+        Entity(8, 12, "Disease"),
+        Entity(8, 12, "Disease", attributes={WEIGHT: "0.5"}),  # said twice: the surer counts
+    ]
+    made, _ = maker(windower).make([document("gout of gout", *weighed), document("gout", Entity(0, 4, "Disease"))])
+    found = spill([to_batch(made)], tmp_path / "e.arrow")
+    assert sorted(found[row].weights.tolist() for row in range(2)) == [[], [0.25, 1.0]]
+
+
+@pytest.mark.parametrize("said", ["2", "-0.1", "much"])
+def test_a_weight_that_is_none_is_refused(windower: Windower, said: str) -> None:
+    entity = Entity(0, 4, "Disease", attributes={WEIGHT: said})
+    with pytest.raises(DataError, match=f"'d'.*expected 0 to 1, got '{said}'"):
+        maker(windower).make([document("gout", entity)])
+
+
+def test_linked_mentions_have_finer_types_and_others_leave_these_unknown(windower: Windower) -> None:
+    table = make_table().entities
+    gout = table["name"].to_pylist().index("gout")
+    finer = FinerTypes(parents={2: 1, 3: 1, 4: 0}, of_row={gout: (2, 4)}, texts={"a": ("a",), "b": ("b",), "c": ("c",)})
+    both = ExampleMaker(
+        windower, types=["Chemical", "Disease"], max_width=6, linker=Linker.from_table(table), finer=finer
+    )
+    known, unknown = Entity(0, 4, "Disease"), Entity(8, 14, "Disease")
+    (linked,), _ = both.make([document("gout of nobody", known)])
+    assert linked.spans.tolist() == [[0, 0, 1], [0, 0, 2]]  # 4 is no kind of disease
+    assert linked.annotated.tolist() == [0, 1, 2, 3, 4]
+    (partly,), _ = both.make([document("gout of nobody", known, unknown)])
+    assert partly.spans.tolist() == [[0, 0, 1], [0, 0, 2], [2, 2, 1]]
+    assert partly.annotated.tolist() == [0, 1, 4]
+    (elsewhere,), _ = both.make([document("gout", known, annotated=("Chemical",))])
+    assert elsewhere.annotated.tolist() == [0, 4]

@@ -169,3 +169,41 @@ def test_targets_follow_the_packed_words() -> None:
     assert targets.positive_P3.tolist() == [[1, 1, 3], [1, 5, 3]]
     assert targets.linked_M3.tolist() == [[4, 5, 7]]
     assert targets.annotated_BC.tolist() == [[True, False, False, False]] * 2
+
+
+def test_a_span_and_what_it_speaks_against_count_by_its_weight() -> None:
+    spans = [(1, 2, 0), (4, 4, 1)]
+    certain = example(6, spans, [0, 1, 2, 3])
+    weighed = replace(certain, weights=np.array([0.25, 1.0], dtype=np.float32))
+    logits = torch.randn(K, 6, C, generator=torch.Generator().manual_seed(0))
+    plain, halved = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    for leaf, one in ((plain, certain), (halved, weighed)):
+        texts_W, targets = packed([one])
+        language_loss(leaf, texts_W, targets).backward()
+    assert plain.grad is not None and halved.grad is not None
+    for k in range(K):
+        for first in range(6 - k):
+            overlaps = first <= 2 and first + k >= 1
+            expected = plain.grad[k, first] * (0.25 if overlaps else 1)
+            # a certain mention counts whole, whatever overlaps it
+            torch.testing.assert_close(halved.grad[k, first], expected)
+
+
+def test_a_certain_mention_counts_whole_beside_one_that_is_not() -> None:
+    one = replace(example(3, [(0, 1, 0), (1, 2, 1)], [0, 1]), weights=np.array([1.0, 0.5], dtype=np.float32))
+    texts_W, targets = packed([one])
+    logits = torch.zeros(K, 3, C, requires_grad=True)
+    language_loss(logits, texts_W, targets).backward()
+    assert logits.grad is not None
+    assert logits.grad[1, 0].tolist() == [-0.5, 0.25, 0, 0]
+    assert logits.grad[1, 1].tolist() == [0.25, -0.25, 0, 0]
+    assert logits.grad[0, :, 0].tolist() == [0.5, 0.25, 0.25]
+
+
+def test_types_that_are_left_out_of_a_step_get_no_gradient() -> None:
+    texts_W, targets = packed([example(4, [(0, 1, 2), (3, 3, 1)], [0, 1, 2, 3])])
+    logits = torch.randn(K, 4, C, requires_grad=True)
+    language_loss(logits, texts_W, targets.of_types(torch.tensor([True, False, True, False]))).backward()
+    assert logits.grad is not None
+    assert not logits.grad[..., [1, 3]].any()
+    assert logits.grad[0, :, [0, 2]].all()
