@@ -19,6 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from kogner_ray.errors import CheckpointError
 from kogner_ray.kg.embeddings import standardise
+from kogner_ray.kg.folder import whole_folder
+from kogner_ray.kg.matrices import open_matrix
 from kogner_ray.kg.partition import PartitionConfig, write_partitions
 from kogner_ray.kg.store import typed_graph
 from kogner_ray.kg.tables import KnowledgeGraph
@@ -26,8 +28,11 @@ from kogner_ray.teacher.classification import baseline_scores, classification_sc
 from kogner_ray.train.figures import draw_loss
 from kogner_ray.train.graph import GraphConfig, GraphTask, embed_graph, graph_loop
 from kogner_ray.train.session import run_training
-from kogner_ray.train.text import TextConfig, describe_entities, encode_entities
+from kogner_ray.train.text import TextConfig, encode_entities
 from kogner_ray.train.transr import TransRConfig, TransRTask, transr_loop
+
+_Z, _MADE = "z.npy", "made.json"
+"""A finished modality: its matrix, and what was counted of it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Modality:
     """One part of H.
 
     Attributes:
-        matrix: (N, d) float32, as it was trained.
+        matrix: (N, d), as it was trained; float32, or float16 and memory-mapped.
         metrics: by name; baselines are nested.
     """
 
@@ -81,12 +86,13 @@ class RunPlace:
 
 def make_text(kg: KnowledgeGraph, config: TextConfig, place: RunPlace) -> Modality:
     """Z, by the text encoder."""
-    texts = describe_entities(kg.nodes, config)
-    path = place.named("text", config.encoder, texts.max_tokens, config.precision).with_suffix(".safetensors")
-    if not path.is_file():
-        _save(encode_entities(texts, config, local=place.workers == 0), path)
-    counts = {"synonyms_left_out": texts.n_synonyms_left_out, "texts_cut": texts.n_cut}
-    return Modality(_load(path), {"max_tokens": texts.max_tokens, "tokens": int(texts.lengths.sum()), **counts})
+    folder = place.named("text", config.encoder, config.max_tokens, config.precision)
+    if not (folder / _MADE).is_file():
+        store = config.store or place.output / "texts"
+        with whole_folder(folder, marker=_MADE) as partial:
+            counts = encode_entities(kg.nodes, config, partial / _Z, store=store, local=place.workers == 0)
+            (partial / _MADE).write_text(json.dumps(counts), encoding="utf-8")
+    return Modality(open_matrix(folder / _Z), json.loads((folder / _MADE).read_text(encoding="utf-8")))
 
 
 def make_graph(kg: KnowledgeGraph, config: GraphConfig, place: RunPlace, *, text: Modality | None) -> Modality:
