@@ -1,6 +1,8 @@
 """How much better than random are METIS parts of a real KG: edges cut, halo and balance?
 
-    KOGNER_SHARED=... python benchmarks/partitions.py
+Each edge is also stored reversed, as the Graph Transformer has it.
+
+KOGNER_SHARED=... python benchmarks/partitions.py
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What does a teacher cost over the whole of a real KG, and how do time and memory of Z' grow with the KG?
 
-Each stage (Z, Z', Z'' and the entity table) is a process of its own, in the order in which `train_teacher` makes them in
-one folder, so that a stage finds what the ones before it left; memory is that of the process and of all below it (Ray's,
-where there is a pool), shared pages counted once, looked at once a second. Then Z' again, for one epoch, on shares of
-the KG: that share of the edges with the nodes that they join, and that share of the nodes without edges.
+Each stage (Z, Z', Z'' and the entity table) is a process of its own, in the order in which `train_teacher` makes them
+in one folder, so that a stage finds what the ones before it left; memory is that of the process and of all below it
+(Ray's, where there is a pool), shared pages counted once, looked at once a second. Then Z' again, for one epoch, on
+shares of the KG: that share of the edges with the nodes that they join, and that share of the nodes without edges.
 
     KOGNER_SHARED=... python benchmarks/teacher_scale.py
     KOGNER_SHARED=... python benchmarks/teacher_scale.py --only text    # a stage alone; the table has what is measured
@@ -140,7 +140,8 @@ def _section(arguments: argparse.Namespace) -> str:
 
 def _quality(metrics: dict[str, Any]) -> str:
     kept = {key: metrics[key] for key in ("encoded", "tokens", "accuracy", "macro_f1", "mrr") if key in metrics}
-    return ", ".join(f"{key} {value:,}" if isinstance(value, int) else f"{key} {value:.3f}" for key, value in kept.items())
+    said = {key: f"{value:,}" if isinstance(value, int) else f"{value:.3f}" for key, value in kept.items()}
+    return ", ".join(f"{key} {value}" for key, value in said.items())
 
 
 def _arguments() -> argparse.Namespace:

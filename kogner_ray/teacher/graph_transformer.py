@@ -15,7 +15,7 @@ D = H / A.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from pydantic import Field, model_validator
@@ -23,7 +23,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from kogner_ray.config import Config
+from kogner_ray.kg.matrices import gather, row_chunks
 from kogner_ray.kg.sampling import Block
+from kogner_ray.teacher.dense import Linear
 
 
 class GraphTransformerConfig(Config):
@@ -61,10 +63,10 @@ class GraphTransformer(nn.Module):
             n_classes: of the node classification.
         """
         super().__init__()
-        self.project = nn.Linear(n_features, config.hidden)
+        self.project = Linear(n_features, config.hidden)
         self.layers = nn.ModuleList(TypedAttentionLayer(config, n_relations=n_relations) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.hidden)
-        self.classify = nn.Linear(config.hidden, n_classes)
+        self.classify = Linear(config.hidden, n_classes)
 
     def forward(self, features_SF: torch.Tensor, blocks: Sequence[Block]) -> torch.Tensor:
         """Class scores of the last block's targets, (T, classes).
@@ -88,12 +90,12 @@ class TypedAttentionLayer(nn.Module):
         super().__init__()
         hidden, self.heads = config.hidden, config.heads
         self.attention_norm, self.feed_forward_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
-        self.query = nn.Linear(hidden, hidden)
-        self.key_value = nn.Linear(hidden, 2 * hidden)
+        self.query = Linear(hidden, hidden)
+        self.key_value = Linear(hidden, 2 * hidden)
         self.bias_RA = nn.Parameter(torch.zeros(n_relations, self.heads))
         self.offset_RH = nn.Parameter(torch.zeros(n_relations, hidden))
-        self.out = nn.Linear(hidden, hidden)
-        self.feed_forward = nn.Sequential(nn.Linear(hidden, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
+        self.out = Linear(hidden, hidden)
+        self.feed_forward = nn.Sequential(Linear(hidden, 2 * hidden), nn.GELU(), Linear(2 * hidden, hidden))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, states_SH: torch.Tensor, block: Block) -> torch.Tensor:
@@ -138,21 +140,32 @@ def _rows(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def embed_nodes(
-    model: GraphTransformer, features_NF: torch.Tensor, layer_blocks: Iterable[Iterable[Block]]
-) -> torch.Tensor:
-    """Z' of every node, layer by layer, so that no node is computed twice; (N, H) on the features' device.
+    model: GraphTransformer,
+    features: Callable[[torch.Tensor], torch.Tensor],
+    layer_blocks: Iterable[Iterable[Block]],
+    *,
+    states: tuple[torch.Tensor, torch.Tensor],
+    z_NH: torch.Tensor,
+) -> None:
+    """Z' of every node, layer by layer, so that no node is computed twice.
 
     Args:
         model: trained; put into evaluation mode here.
-        features_NF: of all N nodes.
+        features: node ids, (M,) -> their features, (M, F) float32.
         layer_blocks: for each layer, blocks whose targets together are all N nodes, each once.
+        states: two (N, H) float32 matrices to work in; may be memory-mapped.
+        z_NH: filled with Z'; may be float16 and memory-mapped.
     """
     model.eval()
-    states_NH: torch.Tensor = model.project(features_NF)
+    device = model.norm.weight.device
+    current_NH, following_NH = states
+    for rows in row_chunks(len(z_NH)):
+        nodes = torch.arange(rows.start, rows.stop)
+        current_NH[rows] = model.project(features(nodes).to(device)).cpu()
     for layer, blocks in zip(model.layers, layer_blocks, strict=True):
-        following = torch.empty_like(states_NH)
         for block in blocks:
-            following[block.nodes[: block.n_targets]] = layer(states_NH[block.nodes], block.to(states_NH.device))
-        states_NH = following
-    normed: torch.Tensor = model.norm(states_NH)
-    return normed
+            states_SH = gather(current_NH, block.nodes).to(device)
+            following_NH[block.nodes[: block.n_targets]] = layer(states_SH, block.to(device)).cpu()
+        current_NH, following_NH = following_NH, current_NH
+    for rows in row_chunks(len(z_NH)):
+        z_NH[rows] = model.norm(current_NH[rows].to(device)).to(z_NH)

@@ -143,7 +143,8 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _as_bytes(keys: pa.FixedSizeBinaryArray) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(b"".join(keys.to_pylist()), dtype=np.uint8).reshape(len(keys), _KEY_BYTES).copy()
+    flat: npt.NDArray[np.uint8] = np.frombuffer(bytearray(b"".join(keys.to_pylist())), dtype=np.uint8)
+    return flat.reshape(len(keys), _KEY_BYTES)
 
 
 def _from_bytes(key: torch.Tensor) -> pa.FixedSizeBinaryArray:

@@ -6,27 +6,24 @@ start anew beside them.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from kogner_ray.errors import CheckpointError
-from kogner_ray.kg.embeddings import standardise
+from kogner_ray.data.files import file_sha256
 from kogner_ray.kg.folder import whole_folder
-from kogner_ray.kg.matrices import open_matrix
+from kogner_ray.kg.matrices import StandardisedRows, new_matrix, open_matrix, row_chunks
 from kogner_ray.kg.partition import PartitionConfig, write_partitions
 from kogner_ray.kg.store import typed_graph
 from kogner_ray.kg.tables import KnowledgeGraph
 from kogner_ray.teacher.classification import baseline_scores, classification_scores, relation_histogram
 from kogner_ray.train.figures import draw_loss
-from kogner_ray.train.graph import GraphConfig, GraphTask, embed_graph, graph_loop
+from kogner_ray.train.graph import GraphConfig, GraphTask, classify_rows, embed_graph, graph_loop
 from kogner_ray.train.session import run_training
 from kogner_ray.train.text import TextConfig, encode_entities
 from kogner_ray.train.transr import TransRConfig, TransRTask, transr_loop
@@ -42,10 +39,12 @@ class Modality:
     Attributes:
         matrix: (N, d), as it was trained; float32, or float16 and memory-mapped.
         metrics: by name; baselines are nested.
+        path: its `.npy` file, where it has one.
     """
 
     matrix: torch.Tensor
     metrics: dict[str, Any]
+    path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,8 @@ def make_text(kg: KnowledgeGraph, config: TextConfig, place: RunPlace) -> Modali
         with whole_folder(folder, marker=_MADE) as partial:
             counts = encode_entities(kg.nodes, config, partial / _Z, store=store, local=place.workers == 0)
             (partial / _MADE).write_text(json.dumps(counts), encoding="utf-8")
-    return Modality(open_matrix(folder / _Z), json.loads((folder / _MADE).read_text(encoding="utf-8")))
+    counts = json.loads((folder / _MADE).read_text(encoding="utf-8"))
+    return Modality(open_matrix(folder / _Z), counts, folder / _Z)
 
 
 def make_graph(kg: KnowledgeGraph, config: GraphConfig, place: RunPlace, *, text: Modality | None) -> Modality:
@@ -102,32 +102,37 @@ def make_graph(kg: KnowledgeGraph, config: GraphConfig, place: RunPlace, *, text
         DataError: the target has fewer than two classes, or is no column.
     """
     task = GraphTask.of(kg, config, seed=place.seed)
-    counts = torch.from_numpy(relation_histogram(kg))
-    features = standardise(counts if text is None else text.matrix)
-    digest = hashlib.sha256(features.numpy().tobytes()).hexdigest()
-    path = place.named("features", digest).with_suffix(".safetensors")
-    _save(features, path)
-
-    job = place.job(kg, config) | {"features": str(path.absolute())}
-    folder = place.named("graph", config, digest, place.n_parts, place.workers)
+    path = _relation_features(kg, place) if text is None or text.path is None else text.path
+    features = StandardisedRows.of(open_matrix(path))
+    job = place.job(kg, config) | {"features": str(path.absolute()), "moments": features.moments}
+    folder = place.named("graph", config, file_sha256(path), place.n_parts, place.workers)
     snapshot = run_training(graph_loop, job, folder=folder, workers=place.workers)
     draw_loss(snapshot.history, folder / "loss.png")
-    model = task.model(config, n_features=features.shape[1], seed=place.seed)
+    model = task.model(config, n_features=features.width, seed=place.seed)
     snapshot.load_model(model)
-    z = embed_graph(model, typed_graph(kg).graph, features, config)
+    z_path = folder / f"z-{snapshot.digest()[:10]}.npy"  # of these weights: a training that went on makes another one
+    z = open_matrix(z_path) if z_path.is_file() else embed_graph(model, typed_graph(kg).graph, features, config, z_path)
 
     test = task.split.test
-    with torch.no_grad():
-        predicted = model.classify(z[torch.from_numpy(test)]).argmax(-1).numpy()
-    scores = classification_scores(task.labels.values[test], predicted)
+    scores = classification_scores(task.labels.values[test], classify_rows(model, z, test))
     sizes = {"classes": len(task.labels.classes), "test_nodes": len(test), "nodes_left_out": task.labels.n_left_out}
     metrics: dict[str, Any] = {"loss": snapshot.history[-1]["loss"], **scores, **sizes}
     if config.baselines:
-        probes = {"relations_only": counts.numpy()}
+        probes: dict[str, Callable[[Any], Any]] = {"relations_only": relation_histogram(kg).__getitem__}
         if text is not None:
-            probes["text_only"] = features.numpy()
+            probes["text_only"] = lambda rows: features.rows(torch.from_numpy(rows)).numpy()
         metrics["baselines"] = baseline_scores(probes, task.labels, task.split)
-    return Modality(z, metrics)
+    return Modality(z, metrics, z_path)
+
+
+def _relation_features(kg: KnowledgeGraph, place: RunPlace) -> Path:
+    """A file of the relation counts of all nodes."""
+    path = place.named("relations").with_suffix(".npy")
+    counts = relation_histogram(kg)
+    with new_matrix(path, counts.shape) as matrix:
+        for rows in row_chunks(kg.n_nodes):
+            matrix[rows] = torch.from_numpy(counts[rows].toarray())
+    return path
 
 
 def make_logic(kg: KnowledgeGraph, config: TransRConfig, place: RunPlace) -> Modality:
@@ -145,19 +150,3 @@ def make_logic(kg: KnowledgeGraph, config: TransRConfig, place: RunPlace) -> Mod
     z[untrained] = z[~untrained].mean(0)  # a node without edges keeps its random start, and noise is no target
     sizes = {"test_triples": len(task.test), "candidates": ranking.n_candidates, "unlinked": int(untrained.sum())}
     return Modality(z, {"loss": snapshot.history[-1]["loss"], **ranking.metrics(), **sizes})
-
-
-def _save(matrix: torch.Tensor, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"features": matrix.contiguous()}, partial)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise CheckpointError(f"{path}: could not be written: {error}") from error
-
-
-def _load(path: Path) -> torch.Tensor:
-    return load_file(path)["features"]

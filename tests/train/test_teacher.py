@@ -25,7 +25,7 @@ from kogner_ray.train.modalities import RunPlace, make_graph, make_logic
 from kogner_ray.train.ownership import Ownership
 from kogner_ray.train.session import Session, run_training, stream_seed
 from kogner_ray.train.teacher import TeacherConfig, train_teacher
-from kogner_ray.train.text import TextConfig, describe_entities, encode_entities
+from kogner_ray.train.text import TextConfig
 from kogner_ray.train.transr import TransRConfig, TransRTask, epoch_batches, make_adagrad, transr_loop
 
 TRANSR = TransRConfig(entity_dim=16, relation_dim=12, epochs=12, batch_size=64, negatives=4)
@@ -190,14 +190,6 @@ def _kill_a_worker(folder: Path, killed: list[int]) -> None:
     for pid in descendants("ray::RayTrainWorker")[:1]:
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)
-
-
-def test_a_pool_of_actors_encodes_as_this_process_does(kg_folder: Path, ray_cluster: None) -> None:
-    nodes = read_kg(kg_folder).nodes.slice(0, 40)
-    config = TextConfig(actors=1, actor_cpus=0.5)
-    texts = describe_entities(nodes, config)
-    pooled, here = (encode_entities(texts, config, local=local) for local in (False, True))
-    torch.testing.assert_close(pooled, here, rtol=1e-4, atol=1e-5)
 
 
 def test_the_entity_table_holds_all_three_and_says_how(kg_folder: Path, tmp_path: Path) -> None:
