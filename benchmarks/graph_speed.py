@@ -1,9 +1,10 @@
 """Training speed of the Graph Transformer on a whole KG beside plain DGL: its own GATConv and HGTConv modules.
 
 All sides classify the same nodes by type, in the same batches, from the same features, with as many layers, the same
-width, heads, fanouts, optimiser (AdamW), dtype (float32), threads and malloc settings; sampling, gathering of features,
-forward, backward and step are all on the clock. Ours reads memory-mapped float16 features and standardises them as it
-goes; the peers have them standardised, in float32, in memory. Sides take turns, a few steps each, for several rounds.
+width, heads, fanouts, optimiser (fused AdamW), dtype (float32), threads and malloc settings, without dropout; sampling,
+gathering of features, forward, backward and step are all on the clock. Ours reads memory-mapped float16 features and
+standardises them as it goes; the peers have them standardised, in float32, in memory. Sides take turns, some steps
+each, for several rounds.
 
     KOGNER_SHARED=... python benchmarks/graph_speed.py --store FOLDER    # of encoded texts, if there is one
 """
@@ -97,7 +98,7 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    kg, config = read_kg(arguments.kg), GraphConfig(batch_size=arguments.batch_size, feature_dropout=0.0)
+    kg, config = read_kg(arguments.kg), GraphConfig(batch_size=arguments.batch_size, dropout=0.0, feature_dropout=0.0)
     task, graph = GraphTask.of(kg, config, seed=arguments.seed), typed_graph(kg)
     labels, train = torch.from_numpy(task.labels.values), torch.from_numpy(task.split.train)
     with tempfile.TemporaryDirectory() as scratch:
@@ -132,13 +133,13 @@ def _ours(
 ) -> Steps:
     """The steps of `kogner_ray.train.graph.graph_loop`."""
     model = task.model(config, n_features=features.width, seed=0)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     sampler = BlockSampler(graph.graph, config.fanouts)
 
     def steps(nodes: torch.Tensor) -> None:
-        for step, batch in enumerate(nodes.split(config.batch_size)):
+        batches = enumerate(nodes.split(config.batch_size))
+        for batch, blocks in sampler.sample_ahead((batch, stream_seed(0, step)) for step, batch in batches):
             optimiser.zero_grad()
-            blocks = sampler.sample(batch, seed=stream_seed(0, step))
             LOSS(model(features.rows(blocks[0].nodes), blocks), labels[batch]).backward()
             optimiser.step()
 
@@ -162,7 +163,7 @@ def _peers(
     sampler = dgl.dataloading.NeighborSampler(list(config.fanouts))
 
     def steps_of(model: nn.Module, *, workers: int) -> Steps:
-        optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
         def steps(nodes: torch.Tensor) -> None:
             for inputs, outputs, blocks in _batches(graph.graph, nodes, sampler, config.batch_size, workers):

@@ -2,14 +2,15 @@
 
 Each layer attends from a node to its in-neighbours (Shi et al. 2021; Dwivedi & Bresson 2021, made relational):
 
-    a_e = q(x_t) . k(x_s) / sqrt(d) + b[rel(e)],   alpha = softmax of a over the in-edges of t
-    y_t = x_t + W_o sum_e alpha_e (v(x_s) + u[rel(e)]),   out_t = y_t + FFN(LN(y_t))
+    m_e = x_s + u[rel(e)],   a_e = q(x_t) . k(m_e) / sqrt(d) + b[rel(e)],   alpha = softmax of a over the in-edges of t
+    y_t = x_t + W_o sum_e alpha_e v(m_e),   out_t = y_t + FFN(LN(y_t))
 
-with x layer-normalised where it enters q, k and v. The relation offset u tells a node *how* it is linked. It is plain
-torch on a sampled block's edges, so it runs on any device.
+with x layer-normalised in the first line. The relation offset u tells a node *how* it is linked. It is plain torch on a
+sampled block's edges, so it runs on any device. A block has several times as many sources as targets, so k and v act on
+the targets' side, which is the same: q . (W_k m) = (W_k' q) . m, and sum alpha (W_v m) = W_v (sum alpha m).
 
-Dimensions: S nodes of a block, T targets (the first T of S), E edges, R relations, F features, H hidden, A heads,
-D = H / A.
+Dimensions: S nodes of a block, T targets (the first T of S), L of them with an in-edge, E edges, R relations, F
+features, H hidden, A heads, D = H / A.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 from kogner_ray.config import Config
 from kogner_ray.kg.matrices import gather, row_chunks
 from kogner_ray.kg.sampling import Block
+from kogner_ray.teacher.attention import attend_in_runs
 from kogner_ray.teacher.dense import Linear
 
 
@@ -105,37 +107,21 @@ class TypedAttentionLayer(nn.Module):
         return out
 
     def _attend(self, states_SH: torch.Tensor, block: Block) -> torch.Tensor:
-        n_targets = block.n_targets
-        query_TAD = self._by_head(self.query(states_SH[:n_targets]))
-        key_SAD, value_SAD = (self._by_head(part) for part in self.key_value(states_SH).chunk(2, dim=-1))
-        scores_EA = (_rows(query_TAD, block.targets) * _rows(key_SAD, block.sources)).sum(-1) / math.sqrt(
-            query_TAD.shape[-1]
-        )
-        weights_EA = segment_softmax(scores_EA + _rows(self.bias_RA, block.relations), block.targets, n_targets)
-        message_EAD = _rows(value_SAD, block.sources) + _rows(self._by_head(self.offset_RH), block.relations)
-        message_EAD = message_EAD * weights_EA.unsqueeze(-1)
-        summed_TAD = torch.zeros_like(query_TAD).index_add(0, block.targets, message_EAD)
-        out: torch.Tensor = self.out(summed_TAD.flatten(1))
-        return out
-
-    def _by_head(self, states: torch.Tensor) -> torch.Tensor:
-        return states.view(len(states), self.heads, -1)
-
-
-def segment_softmax(scores_EA: torch.Tensor, segments_E: torch.Tensor, n_segments: int) -> torch.Tensor:
-    """Softmax of scores within each segment, (E, A)."""
-    index_EA = segments_E.unsqueeze(1).expand_as(scores_EA)
-    floor = scores_EA.new_full((n_segments, scores_EA.shape[1]), -torch.inf)
-    peaks = floor.scatter_reduce(0, index_EA, scores_EA.detach(), "amax")
-    exponents_EA = (scores_EA - peaks[segments_E]).exp()
-    totals = torch.zeros_like(floor).index_add(0, segments_E, exponents_EA)
-    return exponents_EA / _rows(totals, segments_E)
+        """(T, H); for a target without in-edges what an empty sum gives."""
+        key_ADH, value_ADH = self.key_value.weight.view(2, self.heads, -1, states_SH.shape[1])
+        query_LAD = self.query(_rows(states_SH, block.linked)).unflatten(1, key_ADH.shape[:2])
+        query_LAD = query_LAD / math.sqrt(key_ADH.shape[1])
+        query_LAH = torch.einsum("lad,adh->lah", query_LAD, key_ADH)  # the keys' bias is the same for all of a node
+        message_EH = _rows(states_SH, block.sources) + _rows(self.offset_RH, block.relations)
+        summed_LAH = attend_in_runs(query_LAH, message_EH, _rows(self.bias_RA, block.relations), block.runs)
+        value_LH = torch.einsum("lah,adh->lad", summed_LAH, value_ADH).flatten(1) + self.key_value.bias.chunk(2)[1]
+        none_TH = self.out.bias.expand(block.n_targets, -1)
+        return none_TH.index_copy(0, block.linked, self.out(value_LH))
 
 
 def _rows(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     # as `states[index]`, whose gradient is summed in whatever order the threads come: runs would differ
-    rows: torch.Tensor = F.embedding(index, states.flatten(1)).unflatten(1, states.shape[1:])
-    return rows
+    return F.embedding(index, states)
 
 
 @torch.no_grad()

@@ -112,7 +112,7 @@ def graph_loop(job: dict[str, Any]) -> None:
     own = Ownership(kg, session, parts=job["parts"])
     mine, sampler = torch.from_numpy(own.nodes(task.split.train)), BlockSampler(own.graph(), config.fanouts)
     model = task.model(config, n_features=features.width, seed=job["seed"]).to(device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     history = session.resume(model, optimiser, epochs=config.epochs)
     share = -(-config.batch_size // session.world_size)
     n_steps = int(session.max(-(-len(mine) // share))[0])
@@ -122,14 +122,14 @@ def graph_loop(job: dict[str, Any]) -> None:
         seed = stream_seed(job["seed"], epoch, session.rank)
         torch.manual_seed(seed)  # of both dropouts
         model.train()
-        batches = enumerate(_batches(mine, share=share, n_steps=n_steps, seed=seed))
+        batches = _batches(mine, share=share, n_steps=n_steps, seed=seed)
+        drawn = enumerate(sampler.sample_ahead((batch, stream_seed(seed, step)) for step, batch in enumerate(batches)))
         title = f"Graph Transformer epoch {epoch + 1}/{config.epochs}"
-        for step, batch in tracked(batches, title, total=n_steps, shown=session.local):
+        for step, (batch, blocks) in tracked(drawn, title, total=n_steps, shown=session.local):
             set_rate(optimiser, config.lr * (1 - (epoch * n_steps + step) / (config.epochs * n_steps)))
             optimiser.zero_grad()
             (n_nodes,) = session.sum(len(batch))
             if len(batch):
-                blocks = sampler.sample(batch, seed=stream_seed(seed, step))
                 inputs = features.rows(blocks[0].nodes)
                 if config.feature_dropout:
                     inputs *= torch.rand(len(inputs), 1) >= config.feature_dropout

@@ -32,7 +32,6 @@ from kogner_ray.teacher.text_store import TEXT_COLUMNS, EncodedTexts, TextStore,
 from kogner_ray.track import tracked
 
 _LOG = logging.getLogger(__name__)
-_CHUNK_ROWS = 1024
 _SMALL = 5000
 """Up to so many texts a pool of actors takes longer to start than the work takes."""
 
@@ -46,6 +45,7 @@ class TextConfig(Config):
         max_tokens: window of an entity's text; None takes the encoder's own.
         batch_tokens: padded tokens a batch.
         precision: `bf16`, `fp32`, or `auto`: bf16, three times as fast, where the hardware has it.
+        chunk: entities that are written as one file; a kill costs at most one of these an actor.
         store: folder of texts that are encoded already, by any run of any KG; None keeps them beside the run's output.
         actors: largest number of actors in the pool.
         actor_cpus: logical CPUs of each actor, and its threads.
@@ -57,6 +57,7 @@ class TextConfig(Config):
     max_tokens: int | None = Field(default=128, gt=8)
     batch_tokens: int = Field(default=4096, gt=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    chunk: int = Field(default=1024, gt=0)
     store: Path | None = None
     actors: int = Field(default=2, gt=0)
     actor_cpus: float = Field(default=1, gt=0)
@@ -108,9 +109,10 @@ class _Actor:
 
     def __init__(self, config: TextConfig, store: TextStore, nodes: ray.ObjectRef) -> None:
         self._encoder, self._store, self._nodes = TextEncoder(config).to_device(), store, ray.get(nodes)
+        self._size = config.chunk
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        chunks = [self._nodes.slice(number * _CHUNK_ROWS, _CHUNK_ROWS) for number in batch["id"].tolist()]
+        chunks = [self._nodes.slice(number * self._size, self._size) for number in batch["id"].tolist()]
         return {"n": np.array([_encode_chunk(self._encoder, self._store, chunk) for chunk in chunks])}
 
 
@@ -121,6 +123,7 @@ def encode_entities(nodes: pa.Table, config: TextConfig, path: Path, *, store: P
         nodes: table with name, synonyms, description.
         config: encoder and pool.
         path: an `.npy` file.
+        chunk: entities that are written as one file; a kill costs at most one of these an actor.
         store: folder of texts that are encoded already, by any encoder.
         local: encode a small KG in this process rather than in a pool.
 
@@ -136,9 +139,9 @@ def encode_entities(nodes: pa.Table, config: TextConfig, path: Path, *, store: P
         rows = missing[np.argsort(-_text_sizes(nodes)[missing], kind="stable")]
         todo = nodes.select(TEXT_COLUMNS).take(pa.array(rows)).append_column("key", keys.take(pa.array(rows)))
         here = local and len(missing) <= _SMALL
-        done = _here(encoder, todo, texts) if here else _pooled(config, todo, texts)
+        done = _here(encoder, todo, texts, config.chunk) if here else _pooled(config, todo, texts)
         with plain_errors():
-            for _ in tracked(done, "text", total=-(-len(missing) // _CHUNK_ROWS)):
+            for _ in tracked(done, "text", total=-(-len(missing) // config.chunk)):
                 pass
     texts.sweep(before=started)
     found = texts.collect(keys, path)
@@ -151,14 +154,14 @@ def encode_entities(nodes: pa.Table, config: TextConfig, path: Path, *, store: P
     }
 
 
-def _here(encoder: TextEncoder, todo: pa.Table, store: TextStore) -> Iterator[int]:
-    for start in range(0, todo.num_rows, _CHUNK_ROWS):
-        yield _encode_chunk(encoder, store, todo.slice(start, _CHUNK_ROWS))
+def _here(encoder: TextEncoder, todo: pa.Table, store: TextStore, size: int) -> Iterator[int]:
+    for start in range(0, todo.num_rows, size):
+        yield _encode_chunk(encoder, store, todo.slice(start, size))
 
 
 def _pooled(config: TextConfig, todo: pa.Table, store: TextStore) -> Iterator[int]:
     start_ray()
-    n_chunks = -(-todo.num_rows // _CHUNK_ROWS)
+    n_chunks = -(-todo.num_rows // config.chunk)
     done = ray.data.range(n_chunks, override_num_blocks=n_chunks).map_batches(
         _Actor,
         fn_constructor_args=(config, store, ray.put(todo)),
