@@ -137,9 +137,9 @@ def _ours(
     sampler = BlockSampler(graph.graph, config.fanouts)
 
     def steps(nodes: torch.Tensor) -> None:
-        batches = enumerate(nodes.split(config.batch_size))
-        for batch, blocks in sampler.sample_ahead((batch, stream_seed(0, step)) for step, batch in batches):
+        for step, batch in enumerate(nodes.split(config.batch_size)):
             optimiser.zero_grad()
+            blocks = sampler.sample(batch, seed=stream_seed(0, step))
             LOSS(model(features.rows(blocks[0].nodes), blocks), labels[batch]).backward()
             optimiser.step()
 

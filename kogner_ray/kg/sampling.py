@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -115,18 +113,6 @@ class BlockSampler:
             padded.append(self._block(block, first, place, n_targets))
             n_targets = len(padded[-1].nodes)  # with its padding, it is what the block before it has to give
         return padded[::-1]
-
-    def sample_ahead(self, batches: Iterable[tuple[torch.Tensor, int]]) -> Iterator[tuple[torch.Tensor, list[Block]]]:
-        """Nodes and their blocks, for (nodes, seed) of each batch; the next ones are drawn while these are used."""
-        with ThreadPoolExecutor(1) as background:
-            waiting: deque[tuple[torch.Tensor, Future[list[Block]]]] = deque()
-            for nodes, seed in batches:
-                waiting.append((nodes, background.submit(self.sample, nodes, seed=seed)))
-                if len(waiting) > 1:
-                    first, drawn = waiting.popleft()
-                    yield first, drawn.result()
-            for first, drawn in waiting:
-                yield first, drawn.result()
 
     def _block(self, block: dgl.DGLGraph, targets: torch.Tensor, sources: torch.Tensor, n_targets: int) -> Block:
         """`block` with its targets and its nodes moved to those places."""

@@ -17,7 +17,8 @@ class Linear(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """input: (M, n_in); returns (M, n_out)."""
-        if not len(input) or input.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        fast = input.device.type == "cpu" and input.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+        if not fast or not len(input):
             return super().forward(input)
         out: torch.Tensor = _Affine.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return out

@@ -122,14 +122,14 @@ def graph_loop(job: dict[str, Any]) -> None:
         seed = stream_seed(job["seed"], epoch, session.rank)
         torch.manual_seed(seed)  # of both dropouts
         model.train()
-        batches = _batches(mine, share=share, n_steps=n_steps, seed=seed)
-        drawn = enumerate(sampler.sample_ahead((batch, stream_seed(seed, step)) for step, batch in enumerate(batches)))
+        batches = enumerate(_batches(mine, share=share, n_steps=n_steps, seed=seed))
         title = f"Graph Transformer epoch {epoch + 1}/{config.epochs}"
-        for step, (batch, blocks) in tracked(drawn, title, total=n_steps, shown=session.local):
+        for step, batch in tracked(batches, title, total=n_steps, shown=session.local):
             set_rate(optimiser, config.lr * (1 - (epoch * n_steps + step) / (config.epochs * n_steps)))
             optimiser.zero_grad()
             (n_nodes,) = session.sum(len(batch))
             if len(batch):
+                blocks = sampler.sample(batch, seed=stream_seed(seed, step))
                 inputs = features.rows(blocks[0].nodes)
                 if config.feature_dropout:
                     inputs *= torch.rand(len(inputs), 1) >= config.feature_dropout

@@ -72,6 +72,23 @@ def test_sampling_is_seeded_and_bounded(graph: dgl.DGLGraph) -> None:
     assert max(torch.bincount(first[1].targets).tolist()) == 2
 
 
+def test_edges_stand_in_runs_of_targets_with_as_many(graph: dgl.DGLGraph) -> None:
+    first, second = BlockSampler(graph, [ALL, 3]).sample(torch.tensor([4, 19, 7, 0]), seed=0)
+    for block in (first, second):
+        assert len(block.sources) == sum(size * count for size, count in block.runs)
+        sizes, counts = zip(*block.runs, strict=True)
+        assert list(sizes) == sorted(set(sizes)) and min(sizes) > 0
+        degrees = torch.bincount(block.targets, minlength=block.n_targets)
+        assert degrees[block.linked].tolist() == [size for size, count in block.runs for _ in range(count)]
+        assert int((degrees > 0).sum()) == len(block.linked) == sum(counts)
+    assert first.n_targets == len(second.nodes) and len(first.nodes) % 64 == len(second.nodes) % 64 == 0
+    assert 1 not in second.linked  # node 19 has no in-edge
+
+
+def test_no_nodes_need_no_blocks(graph: dgl.DGLGraph) -> None:
+    assert BlockSampler(graph, [3, 2]).sample(torch.arange(0), seed=0) == []
+
+
 def test_sampling_is_seeded_whatever_the_threads() -> None:
     generator = torch.Generator().manual_seed(0)
     graph = dgl.graph(tuple(torch.randint(0, 2000, (2, 40_000), generator=generator)), num_nodes=2000)

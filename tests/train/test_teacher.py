@@ -19,6 +19,7 @@ from kogner_ray.config import load_config, make_config
 from kogner_ray.errors import CheckpointError, ConfigError, DataError
 from kogner_ray.kg.embeddings import read_entity_table
 from kogner_ray.kg.partition import PartitionConfig, write_partitions
+from kogner_ray.kg.sampling import BlockSampler
 from kogner_ray.kg.tables import EDGE_SCHEMA, NODE_SCHEMA, KnowledgeGraph, read_kg
 from kogner_ray.train.graph import GraphConfig
 from kogner_ray.train.modalities import RunPlace, make_graph, make_logic
@@ -226,14 +227,42 @@ def test_a_node_without_edges_is_no_noise_in_z(tmp_path: Path, kg_folder: Path) 
     assert made.metrics["unlinked"] == 1
 
 
-def test_one_type_leaves_out_the_graph_alone(tmp_path: Path, kg_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_type_leaves_out_the_graph_alone(
+    tmp_path: Path, kg_folder: Path, tiny_encoder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     kg = read_kg(kg_folder)
     types = pa.array(["thing"] * kg.n_nodes)
     KnowledgeGraph(kg.nodes.set_column(2, "type", types), kg.edges).write(tmp_path / "kg")
-    report = train_teacher(TeacherConfig(kg=tmp_path / "kg", output=tmp_path / "run", text=NO_TEXT, transr=TRANSR))
-    assert list(read_entity_table(report.table).matrices) == ["logic"]
+    text = TextConfig(encoder=str(tiny_encoder))
+    report = train_teacher(TeacherConfig(kg=tmp_path / "kg", output=tmp_path / "run", text=text, transr=TRANSR))
+    assert list(read_entity_table(report.table).matrices) == ["text", "logic"]
     assert "at least two classes" in report.skipped["graph"]
     assert "graph is left out" in caplog.text
+
+
+def test_loops_parallel_edges_and_lonely_nodes_are_learned_from(tmp_path: Path, kg_folder: Path) -> None:
+    kg = read_kg(kg_folder)
+    loops = kg.edges.slice(0, 40).set_column(2, "tail", kg.edges["head"].slice(0, 40))
+    lonely = kg.nodes.slice(0, 9).set_column(0, "id", pa.array([f"lonely{i}" for i in range(9)]))
+    odd = KnowledgeGraph(
+        pa.concat_tables([kg.nodes, lonely]), pa.concat_tables([kg.edges, kg.edges.slice(0, 50), loops])
+    )
+    odd.write(tmp_path / "kg")
+    made = make("graph", tmp_path / "kg", place_of(tmp_path / "kg", tmp_path / "run", n_parts=2))
+    assert made.matrix.shape == (153, 16) and torch.isfinite(made.matrix).all()
+    assert made.matrix[-9:].float().std(0).max() < 1e-3  # without edges and texts, there is nothing to tell them by
+    history = losses(tmp_path / "run")
+    assert history[-1] < 0.7 * history[0]
+
+
+def test_a_rank_without_a_part_owns_nothing(tmp_path: Path, kg_folder: Path) -> None:
+    kg = read_kg(kg_folder)
+    write_partitions(kg, tmp_path / "parts", PartitionConfig(n_parts=1, add_reverse=True))
+    idle = Ownership(kg, Session(tmp_path, 1, 2, local=True), parts=str(tmp_path / "parts"))
+    assert len(idle.nodes(np.arange(kg.n_nodes))) == len(idle.triples(kg.triples)) == 0
+    assert (idle.graph().num_nodes(), idle.graph().num_edges()) == (kg.n_nodes, 0)
+    (block,) = BlockSampler(idle.graph(), [3]).sample(torch.arange(5), seed=0)
+    assert (block.n_targets, len(block.linked), block.runs) == (5, 0, ())
 
 
 def test_no_edges_leave_the_text(tmp_path: Path, kg_folder: Path) -> None:
