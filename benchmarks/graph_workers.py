@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from results import conditions, markdown_table, write_section
+from teacher_scale import share_of
 
 from kogner_ray.cluster import with_process_settings
 from kogner_ray.kg.matrices import Moments, open_matrix
@@ -31,15 +32,17 @@ def main() -> None:
     """Train with each number of workers, in turn; print and write the table."""
     with_process_settings()
     arguments = _arguments()
-    kg, config = read_kg(arguments.kg), GraphConfig(epochs=1, batch_size=arguments.batch_size, feature_dropout=0.0)
+    kg = share_of(read_kg(arguments.kg), arguments.share, seed=arguments.seed)
+    config = GraphConfig(epochs=1, batch_size=arguments.batch_size, feature_dropout=0.0)
     speeds: dict[int, list[float]] = {count: [] for count in WORKERS}
     with tempfile.TemporaryDirectory() as folder:
+        kg.write(Path(folder) / "kg")
         path, store = Path(folder) / "z.npy", arguments.store or Path(folder) / "texts"
         encode_entities(kg.nodes, TextConfig(max_tokens=arguments.max_tokens), path, store=store, local=False)
         features = {"features": str(path), "moments": Moments.of(open_matrix(path))}
         for number in range(arguments.rounds):
             for count in WORKERS:
-                place = RunPlace(Path(arguments.kg), {}, Path(folder), 0, count, arguments.seed)
+                place = RunPlace(Path(folder) / "kg", {}, Path(folder), 0, count, arguments.seed)
                 run = Path(folder) / f"run-{number}-{count}"
                 done = run_training(graph_loop, place.job(kg, config) | features, folder=run, workers=count)
                 speeds[count].append(done.history[-1]["nodes_per_s"])
@@ -50,7 +53,7 @@ def main() -> None:
     rows[1].append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
     made = conditions(
         packages=["torch", "dgl", "ray"],
-        KG=f"`{Path(arguments.kg).name}`, {kg.n_nodes:,} nodes, {kg.n_edges:,} edges",
+        KG=f"{arguments.share:.0%} of `{Path(arguments.kg).name}`, {kg.n_nodes:,} nodes, {kg.n_edges:,} edges",
         batch=f"{config.batch_size} nodes over all workers; an epoch each",
         seed=str(arguments.seed),
         rounds=f"{arguments.rounds}; median (min-max)",
@@ -66,6 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = os.environ.get("KOGNER_SHARED")
     parser.add_argument("--kg", default=shared and f"{shared}/data/kg/biokg", required=not shared)
+    parser.add_argument("--share", type=float, default=1.0, help="of the KG's edges, and of its nodes without edges")
     parser.add_argument("--store", type=Path, help="of encoded texts")
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=2048)

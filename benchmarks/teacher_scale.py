@@ -2,9 +2,9 @@
 
 Each stage (Z, Z', Z'' and the entity table) is a process of its own, in the order in which `train_teacher` makes them
 in one folder, so that a stage finds what the ones before it left; memory is that of the process and of all below it
-(Ray's, where there is a pool), shared pages counted once, looked at once a second. Then, on shares of the KG (that share
-of the edges with the nodes that they join, and that share of the nodes without edges), Z' again, and Z from nothing: of
-the whole, Z encodes what its store lacks.
+(Ray's, where there is a pool), shared pages counted once, looked at once a second. Of the whole, Z encodes what its
+store lacks. Then, on shares of the KG (that share of the edges with the nodes that they join, and that share of the
+nodes without edges), Z' again, and Z from nothing.
 
     KOGNER_SHARED=... python benchmarks/teacher_scale.py
     KOGNER_SHARED=... python benchmarks/teacher_scale.py --only text    # a stage alone; the table has what is measured
@@ -156,7 +156,9 @@ def _arguments() -> argparse.Namespace:
     shared = os.environ.get("KOGNER_SHARED")
     parser.add_argument("--kg", default=shared and f"{shared}/data/kg/biokg", required=not shared)
     parser.add_argument("--output", type=Path, default=Path("runs/teacher-scale"), help="goes on where it stopped")
-    parser.add_argument("--only", choices=[*STAGES, "shares", "text-shares"])
+    parser.add_argument(
+        "--only", choices=[*STAGES, "shares", "text-shares", "report"], help="report: only write the table"
+    )
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--transr-epochs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
