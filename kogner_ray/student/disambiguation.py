@@ -43,7 +43,7 @@ class Disambiguator:
         self._kg_head = checkpoint.kg_head
         self._entities = checkpoint.entities.entities
         self._linker = Linker.from_table(self._entities)
-        self._directions_NH = normalize(checkpoint.entities.stacked(checkpoint.modalities), dim=1)
+        self._table, self._modalities = checkpoint.entities, checkpoint.modalities
         self._candidates = lru_cache(_CACHED_SURFACES)(self._called)
 
     def project(self, spans_SD: torch.Tensor) -> torch.Tensor:
@@ -65,7 +65,8 @@ class Disambiguator:
         rows = [self._candidates(surface, type) for surface, type in zip(surfaces, types, strict=True)]
         owners = torch.repeat_interleave(torch.tensor([len(found) for found in rows], dtype=torch.int64))
         flat = torch.tensor([row for found in rows for row in found], dtype=torch.int64)
-        cosines = (self._directions_NH[flat] * points_SH[owners]).sum(1).tolist()
+        directions_CH = normalize(self._table.rows(flat, self._modalities), dim=1)
+        cosines = (directions_CH * points_SH[owners]).sum(1).tolist()
         links: list[Link | None] = []
         first = 0
         for found in rows:

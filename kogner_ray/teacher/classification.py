@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import train_test_split
 
 from kogner_ray.errors import DataError
+from kogner_ray.kg.matrices import row_chunks
 from kogner_ray.kg.tables import KnowledgeGraph
 
 IntArray = npt.NDArray[np.int64]
 MIN_CLASS_NODES = 5
 """Smaller classes cannot be split and are left out."""
+
+MAX_PROBE_NODES = 50_000
+"""Training nodes of a baseline: a logistic regression wants them all in memory, and learns little from more."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +58,18 @@ def node_labels(kg: KnowledgeGraph, column: str) -> NodeLabels:
     """
     if column not in kg.nodes.column_names:
         raise DataError(f"no column {column!r} in the node table; expected one of {kg.nodes.column_names}")
-    texts = np.array(["" if value is None else str(value) for value in kg.nodes[column].to_pylist()], dtype=object)
-    found, counts = np.unique(texts[texts != ""], return_counts=True)
-    classes = [str(name) for name in found[counts >= MIN_CLASS_NODES]]
+    texts = pc.fill_null(kg.nodes[column].cast(pa.string()), "")
+    sizes = {pair["values"].as_py(): pair["counts"].as_py() for pair in pc.value_counts(texts)}
+    sizes.pop("", None)
+    classes = sorted(name for name, size in sizes.items() if size >= MIN_CLASS_NODES)
     if len(classes) < 2:
         raise DataError(
             f"node classification by {column!r} needs at least two classes of {MIN_CLASS_NODES} nodes, "
             f"found {len(classes)}: {classes}"
         )
-    index = {name: i for i, name in enumerate(classes)}
-    values = np.fromiter((index.get(text, -1) for text in texts), dtype=np.int64, count=len(texts))
-    return NodeLabels(classes, values, int(counts[counts < MIN_CLASS_NODES].sum()))
+    values = pc.fill_null(pc.index_in(texts, value_set=pa.array(classes, pa.string())), -1)
+    left_out = sum(size for size in sizes.values() if size < MIN_CLASS_NODES)
+    return NodeLabels(classes, values.to_numpy().astype(np.int64), left_out)
 
 
 def split_nodes(labels: NodeLabels, *, test_share: float, seed: int) -> Split:
@@ -79,23 +88,33 @@ def classification_scores(expected: IntArray, predicted: IntArray) -> dict[str, 
     return {"accuracy": float(accuracy_score(expected, predicted)), "macro_f1": float(macro)}
 
 
-def relation_histogram(kg: KnowledgeGraph) -> npt.NDArray[np.float32]:
-    """log(1 + count) of each relation out of and into each node, (N, 2R): all that relations alone say."""
+def relation_histogram(kg: KnowledgeGraph) -> csr_matrix:
+    """log(1 + count) of each relation out of and into each node, (N, 2R) sparse: all that relations alone say."""
     n_relations = len(kg.relations)
-    counts = np.zeros((kg.n_nodes, 2 * n_relations), dtype=np.float32)
-    np.add.at(counts, (kg.triples[:, 0], kg.triples[:, 1]), 1)
-    np.add.at(counts, (kg.triples[:, 2], kg.triples[:, 1] + n_relations), 1)
-    return np.log1p(counts)
+    nodes, relations = kg.triples[:, [0, 2]].T.ravel(), kg.triples[:, 1]
+    columns = np.concatenate([relations, relations + n_relations])
+    ones = np.ones(len(nodes), dtype=np.float32)
+    return csr_matrix((ones, (nodes, columns)), shape=(kg.n_nodes, 2 * n_relations)).log1p()
 
 
 def baseline_scores(
-    features: Mapping[str, npt.NDArray[np.float32]], labels: NodeLabels, split: Split
+    features: Mapping[str, Callable[[IntArray], Any]], labels: NodeLabels, split: Split
 ) -> dict[str, dict[str, float]]:
-    """Test scores of the majority class and of a logistic regression on each of `features` ((N, F) by name)."""
-    expected, train = labels.values[split.test], labels.values[split.train]
-    majority = np.full_like(expected, np.bincount(train).argmax())
+    """Test scores of the majority class and of a logistic regression on each of `features`.
+
+    Args:
+        features: name -> what gives the features of some nodes, (M, F), dense or sparse.
+        labels: what is to be told.
+        split: every test node is scored; of the training nodes at most `MAX_PROBE_NODES` are learned from.
+    """
+    train = split.train
+    if len(train) > MAX_PROBE_NODES:
+        train = np.sort(np.random.default_rng(0).choice(train, MAX_PROBE_NODES, replace=False))
+    expected, known = labels.values[split.test], labels.values[train]
+    majority = np.full_like(expected, np.bincount(known).argmax())
     scores = {"majority": classification_scores(expected, majority)}
-    for name, matrix in features.items():
-        probe = LogisticRegression(max_iter=200).fit(matrix[split.train], train)
-        scores[name] = classification_scores(expected, probe.predict(matrix[split.test]))
+    for name, rows in features.items():
+        probe = LogisticRegression(max_iter=200).fit(rows(train), known)
+        predicted = [probe.predict(rows(split.test[chunk])) for chunk in row_chunks(len(split.test))]
+        scores[name] = classification_scores(expected, np.concatenate(predicted))
     return scores

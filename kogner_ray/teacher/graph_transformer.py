@@ -2,20 +2,21 @@
 
 Each layer attends from a node to its in-neighbours (Shi et al. 2021; Dwivedi & Bresson 2021, made relational):
 
-    a_e = q(x_t) . k(x_s) / sqrt(d) + b[rel(e)],   alpha = softmax of a over the in-edges of t
-    y_t = x_t + W_o sum_e alpha_e (v(x_s) + u[rel(e)]),   out_t = y_t + FFN(LN(y_t))
+    m_e = x_s + u[rel(e)],   a_e = q(x_t) . k(m_e) / sqrt(d) + b[rel(e)],   alpha = softmax of a over the in-edges of t
+    y_t = x_t + W_o sum_e alpha_e v(m_e),   out_t = y_t + FFN(LN(y_t))
 
-with x layer-normalised where it enters q, k and v. The relation offset u tells a node *how* it is linked. It is plain
-torch on a sampled block's edges, so it runs on any device.
+with x layer-normalised in the first line. The relation offset u tells a node *how* it is linked. It is plain torch on a
+sampled block's edges, so it runs on any device. A block has several times as many sources as targets, so k and v act on
+the targets' side, which is the same: q . (W_k m) = (W_k' q) . m, and sum alpha (W_v m) = W_v (sum alpha m).
 
-Dimensions: S nodes of a block, T targets (the first T of S), E edges, R relations, F features, H hidden, A heads,
-D = H / A.
+Dimensions: S nodes of a block, T targets (the first T of S), L of them with an in-edge, E edges, R relations, F
+features, H hidden, A heads, D = H / A.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from pydantic import Field, model_validator
@@ -23,7 +24,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from kogner_ray.config import Config
+from kogner_ray.kg.matrices import gather, row_chunks
 from kogner_ray.kg.sampling import Block
+from kogner_ray.teacher.attention import attend_in_runs
+from kogner_ray.teacher.dense import Linear
 
 
 class GraphTransformerConfig(Config):
@@ -61,10 +65,10 @@ class GraphTransformer(nn.Module):
             n_classes: of the node classification.
         """
         super().__init__()
-        self.project = nn.Linear(n_features, config.hidden)
+        self.project = Linear(n_features, config.hidden)
         self.layers = nn.ModuleList(TypedAttentionLayer(config, n_relations=n_relations) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.hidden)
-        self.classify = nn.Linear(config.hidden, n_classes)
+        self.classify = Linear(config.hidden, n_classes)
 
     def forward(self, features_SF: torch.Tensor, blocks: Sequence[Block]) -> torch.Tensor:
         """Class scores of the last block's targets, (T, classes).
@@ -88,12 +92,12 @@ class TypedAttentionLayer(nn.Module):
         super().__init__()
         hidden, self.heads = config.hidden, config.heads
         self.attention_norm, self.feed_forward_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
-        self.query = nn.Linear(hidden, hidden)
-        self.key_value = nn.Linear(hidden, 2 * hidden)
+        self.query = Linear(hidden, hidden)
+        self.key_value = Linear(hidden, 2 * hidden)
         self.bias_RA = nn.Parameter(torch.zeros(n_relations, self.heads))
         self.offset_RH = nn.Parameter(torch.zeros(n_relations, hidden))
-        self.out = nn.Linear(hidden, hidden)
-        self.feed_forward = nn.Sequential(nn.Linear(hidden, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
+        self.out = Linear(hidden, hidden)
+        self.feed_forward = nn.Sequential(Linear(hidden, 2 * hidden), nn.GELU(), Linear(2 * hidden, hidden))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, states_SH: torch.Tensor, block: Block) -> torch.Tensor:
@@ -103,56 +107,51 @@ class TypedAttentionLayer(nn.Module):
         return out
 
     def _attend(self, states_SH: torch.Tensor, block: Block) -> torch.Tensor:
-        n_targets = block.n_targets
-        query_TAD = self._by_head(self.query(states_SH[:n_targets]))
-        key_SAD, value_SAD = (self._by_head(part) for part in self.key_value(states_SH).chunk(2, dim=-1))
-        scores_EA = (_rows(query_TAD, block.targets) * _rows(key_SAD, block.sources)).sum(-1) / math.sqrt(
-            query_TAD.shape[-1]
-        )
-        weights_EA = segment_softmax(scores_EA + _rows(self.bias_RA, block.relations), block.targets, n_targets)
-        message_EAD = _rows(value_SAD, block.sources) + _rows(self._by_head(self.offset_RH), block.relations)
-        message_EAD = message_EAD * weights_EA.unsqueeze(-1)
-        summed_TAD = torch.zeros_like(query_TAD).index_add(0, block.targets, message_EAD)
-        out: torch.Tensor = self.out(summed_TAD.flatten(1))
-        return out
-
-    def _by_head(self, states: torch.Tensor) -> torch.Tensor:
-        return states.view(len(states), self.heads, -1)
-
-
-def segment_softmax(scores_EA: torch.Tensor, segments_E: torch.Tensor, n_segments: int) -> torch.Tensor:
-    """Softmax of scores within each segment, (E, A)."""
-    index_EA = segments_E.unsqueeze(1).expand_as(scores_EA)
-    floor = scores_EA.new_full((n_segments, scores_EA.shape[1]), -torch.inf)
-    peaks = floor.scatter_reduce(0, index_EA, scores_EA.detach(), "amax")
-    exponents_EA = (scores_EA - peaks[segments_E]).exp()
-    totals = torch.zeros_like(floor).index_add(0, segments_E, exponents_EA)
-    return exponents_EA / _rows(totals, segments_E)
+        """(T, H); for a target without in-edges what an empty sum gives."""
+        key_ADH, value_ADH = self.key_value.weight.view(2, self.heads, -1, states_SH.shape[1])
+        query_LAD = self.query(_rows(states_SH, block.linked)).unflatten(1, key_ADH.shape[:2])
+        query_LAD = query_LAD / math.sqrt(key_ADH.shape[1])
+        query_LAH = torch.einsum("lad,adh->lah", query_LAD, key_ADH)  # the keys' bias is the same for all of a node
+        message_EH = _rows(states_SH, block.sources) + _rows(self.offset_RH, block.relations)
+        summed_LAH = attend_in_runs(query_LAH, message_EH, _rows(self.bias_RA, block.relations), block.runs)
+        value_LH = torch.einsum("lah,adh->lad", summed_LAH, value_ADH).flatten(1) + self.key_value.bias.chunk(2)[1]
+        none_TH = self.out.bias.expand(block.n_targets, -1)
+        return none_TH.index_copy(0, block.linked, self.out(value_LH))
 
 
 def _rows(states: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     # as `states[index]`, whose gradient is summed in whatever order the threads come: runs would differ
-    rows: torch.Tensor = F.embedding(index, states.flatten(1)).unflatten(1, states.shape[1:])
-    return rows
+    return F.embedding(index, states)
 
 
 @torch.no_grad()
 def embed_nodes(
-    model: GraphTransformer, features_NF: torch.Tensor, layer_blocks: Iterable[Iterable[Block]]
-) -> torch.Tensor:
-    """Z' of every node, layer by layer, so that no node is computed twice; (N, H) on the features' device.
+    model: GraphTransformer,
+    features: Callable[[torch.Tensor], torch.Tensor],
+    layer_blocks: Iterable[Iterable[Block]],
+    *,
+    states: tuple[torch.Tensor, torch.Tensor],
+    z_NH: torch.Tensor,
+) -> None:
+    """Z' of every node, layer by layer, so that no node is computed twice.
 
     Args:
         model: trained; put into evaluation mode here.
-        features_NF: of all N nodes.
+        features: node ids, (M,) -> their features, (M, F) float32.
         layer_blocks: for each layer, blocks whose targets together are all N nodes, each once.
+        states: two (N, H) float32 matrices to work in; may be memory-mapped.
+        z_NH: filled with Z'; may be float16 and memory-mapped.
     """
     model.eval()
-    states_NH: torch.Tensor = model.project(features_NF)
+    device = model.norm.weight.device
+    current_NH, following_NH = states
+    for rows in row_chunks(len(z_NH)):
+        nodes = torch.arange(rows.start, rows.stop)
+        current_NH[rows] = model.project(features(nodes).to(device)).cpu()
     for layer, blocks in zip(model.layers, layer_blocks, strict=True):
-        following = torch.empty_like(states_NH)
         for block in blocks:
-            following[block.nodes[: block.n_targets]] = layer(states_NH[block.nodes], block.to(states_NH.device))
-        states_NH = following
-    normed: torch.Tensor = model.norm(states_NH)
-    return normed
+            states_SH = gather(current_NH, block.nodes).to(device)
+            following_NH[block.nodes[: block.n_targets]] = layer(states_SH, block.to(device)).cpu()
+        current_NH, following_NH = following_NH, current_NH
+    for rows in row_chunks(len(z_NH)):
+        z_NH[rows] = model.norm(current_NH[rows].to(device)).to(z_NH)

@@ -30,16 +30,24 @@ class EntityTexts:
     Attributes:
         texts: (N,) texts.
         lengths: (N,) tokens of each text with special tokens, before any cut.
+        left_out: (N,) synonyms of each entity that did not fit.
         max_tokens: the window they were made for.
-        n_synonyms_left_out: synonyms that did not fit, over all entities.
-        n_cut: texts longer than the window even without synonyms, whose end the encoder does not see.
     """
 
     texts: list[str]
     lengths: npt.NDArray[np.int64]
+    left_out: npt.NDArray[np.int64]
     max_tokens: int
-    n_synonyms_left_out: int
-    n_cut: int
+
+    @property
+    def n_synonyms_left_out(self) -> int:
+        """Synonyms that did not fit, over all entities."""
+        return int(self.left_out.sum())
+
+    @property
+    def n_cut(self) -> int:
+        """Texts longer than the window even without synonyms, whose end the encoder does not see."""
+        return int((self.lengths > self.max_tokens).sum())
 
 
 def window(tokenizer: Any, max_tokens: int | None = None) -> int:
@@ -64,13 +72,12 @@ def entity_texts(nodes: pa.Table, tokenizer: Any, *, max_tokens: int) -> EntityT
     synonyms = [_distinct(name, found) for name, found in zip(names, nodes["synonyms"].to_pylist(), strict=True)]
     room = max_tokens - _token_counts(tokenizer, [f"{n}. {d}" for n, d in zip(names, descriptions, strict=True)], True)
     widths = iter(_token_counts(tokenizer, [f"; {synonym}" for row in synonyms for synonym in row], False))
-    texts, left_out = [], 0
+    texts, left_out = [], []
     for name, row, description, free in zip(names, synonyms, descriptions, room, strict=True):
         fitting = _fitting(row, [int(next(widths)) for _ in row], int(free))
-        left_out += len(row) - len(fitting)
+        left_out.append(len(row) - len(fitting))
         texts.append("; ".join([name, *fitting]) + (f". {description}" if description else ""))
-    lengths = _token_counts(tokenizer, texts, True)
-    return EntityTexts(texts, lengths, max_tokens, left_out, int((lengths > max_tokens).sum()))
+    return EntityTexts(texts, _token_counts(tokenizer, texts, True), np.array(left_out, dtype=np.int64), max_tokens)
 
 
 def length_batches(lengths: npt.NDArray[np.int64], *, batch_tokens: int) -> Iterator[npt.NDArray[np.int64]]:

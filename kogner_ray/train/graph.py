@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ import numpy.typing as npt
 import ray.train.torch
 import torch
 from pydantic import Field, model_validator
-from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from kogner_ray.kg.backend import dgl
+from kogner_ray.kg.matrices import StandardisedRows, gather, new_matrix, open_matrix, row_chunks, scratch_matrices
 from kogner_ray.kg.sampling import BlockSampler, whole_graph
 from kogner_ray.kg.tables import KnowledgeGraph, read_kg
 from kogner_ray.teacher.classification import NodeLabels, Split, node_labels, split_nodes
@@ -105,13 +106,13 @@ def graph_loop(job: dict[str, Any]) -> None:
     session = Session.current(job["folder"], local=job["local"])
     device = ray.train.torch.get_device()
     kg = read_kg(job["kg"])
-    features = load_file(job["features"])["features"]
+    features = StandardisedRows(open_matrix(job["features"]), job["moments"])
     task = GraphTask.of(kg, config, seed=job["seed"])
     labels = torch.from_numpy(task.labels.values)
     own = Ownership(kg, session, parts=job["parts"])
     mine, sampler = torch.from_numpy(own.nodes(task.split.train)), BlockSampler(own.graph(), config.fanouts)
-    model = task.model(config, n_features=features.shape[1], seed=job["seed"]).to(device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    model = task.model(config, n_features=features.width, seed=job["seed"]).to(device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     history = session.resume(model, optimiser, epochs=config.epochs)
     share = -(-config.batch_size // session.world_size)
     n_steps = int(session.max(-(-len(mine) // share))[0])
@@ -129,9 +130,10 @@ def graph_loop(job: dict[str, Any]) -> None:
             (n_nodes,) = session.sum(len(batch))
             if len(batch):
                 blocks = sampler.sample(batch, seed=stream_seed(seed, step))
-                visible = torch.rand(len(blocks[0].nodes), 1) >= config.feature_dropout
-                inputs = (features[blocks[0].nodes] * visible).to(device)
-                scores = model(inputs, [block.to(device) for block in blocks])
+                inputs = features.rows(blocks[0].nodes)
+                if config.feature_dropout:
+                    inputs *= torch.rand(len(inputs), 1) >= config.feature_dropout
+                scores = model(inputs.to(device), [block.to(device) for block in blocks])
                 loss = F.cross_entropy(scores, labels[batch].to(device), reduction="sum")
                 (loss / n_nodes).backward()
                 total, nodes = total + loss.item(), nodes + len(batch)
@@ -144,14 +146,28 @@ def graph_loop(job: dict[str, Any]) -> None:
 
 
 def embed_graph(
-    model: GraphTransformer, graph: dgl.DGLGraph, features: torch.Tensor, config: GraphConfig
+    model: GraphTransformer, graph: dgl.DGLGraph, features: StandardisedRows, config: GraphConfig, path: Path
 ) -> torch.Tensor:
-    """Z' of every node, (N, H)."""
+    """Write Z' of every node, (N, H) float16, to the `.npy` file `path`; returns it memory-mapped.
+
+    States between the layers are files beside it. It takes about as long as an epoch, and starts anew when it was
+    interrupted.
+    """
     layers = [
         whole_graph(graph, fanout=config.inference_fanout, chunk=_CHUNK, seed=i) for i in range(len(model.layers))
     ]
     blocks = (tracked(layer, "Graph Transformer, Z'", total=-(-len(features) // _CHUNK)) for layer in layers)
-    return embed_nodes(model, features, blocks)
+    shape = (len(features), config.hidden)
+    with new_matrix(path, shape) as z_NH, scratch_matrices(path.parent, shape) as states:
+        embed_nodes(model, features.rows, blocks, states=states, z_NH=z_NH)
+    return open_matrix(path)
+
+
+@torch.no_grad()
+def classify_rows(model: GraphTransformer, z_NH: torch.Tensor, rows: IntArray) -> IntArray:
+    """The class that `model` predicts for each of `rows` of Z'."""
+    chunks = (torch.from_numpy(rows[chunk]) for chunk in row_chunks(len(rows)))
+    return torch.cat([model.classify(gather(z_NH, chunk)).argmax(-1) for chunk in chunks]).numpy()
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

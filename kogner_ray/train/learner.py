@@ -128,10 +128,10 @@ class Learner:
 
     def _alignment(self, projected_MH: torch.Tensor, rows_M: torch.Tensor, entities: EntityTargets) -> torch.Tensor:
         if self.weights.alignment == "mse":
-            return distillation_loss(projected_MH, entities.entities_NH[rows_M])
+            return distillation_loss(projected_MH, entities.rows(rows_M))
         others_S = entities.siblings(rows_M, self.weights.siblings)
         temperature = self.weights.temperature
-        return contrastive_loss(projected_MH, rows_M, entities.entities_NH, others_S, temperature=temperature)
+        return contrastive_loss(projected_MH, rows_M, entities.rows, others_S, temperature=temperature)
 
     def _freeze(self) -> None:
         layer = self.student.token_rep_layer

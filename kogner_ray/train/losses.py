@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -95,7 +95,7 @@ def distillation_loss(projected_MH: torch.Tensor, entities_MH: torch.Tensor) -> 
 def contrastive_loss(
     projected_MH: torch.Tensor,
     rows_M: torch.Tensor,
-    entities_NH: torch.Tensor,
+    entities: Callable[[torch.Tensor], torch.Tensor],
     others_S: torch.Tensor,
     *,
     temperature: float,
@@ -107,12 +107,12 @@ def contrastive_loss(
     Args:
         projected_MH: g(S_ij) of the linked spans.
         rows_M: their rows of H.
-        entities_NH: H.
+        entities: rows -> those of H.
         others_S: rows of further entities, such as siblings of the same type.
         temperature: cosines are divided by it.
     """
     candidates_C = torch.unique(torch.cat([rows_M, others_S]))
-    directions_CH = functional.normalize(entities_NH[candidates_C], dim=1)
+    directions_CH = functional.normalize(entities(candidates_C), dim=1)
     logits_MC = functional.normalize(projected_MH.float(), dim=1) @ directions_CH.T / temperature
     return functional.cross_entropy(logits_MC, torch.searchsorted(candidates_C, rows_M.contiguous()), reduction="sum")
 

@@ -6,29 +6,31 @@ start anew beside them.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from kogner_ray.errors import CheckpointError
-from kogner_ray.kg.embeddings import standardise
+from kogner_ray.data.files import file_sha256
+from kogner_ray.kg.folder import whole_folder
+from kogner_ray.kg.matrices import StandardisedRows, new_matrix, open_matrix, row_chunks
 from kogner_ray.kg.partition import PartitionConfig, write_partitions
 from kogner_ray.kg.store import typed_graph
 from kogner_ray.kg.tables import KnowledgeGraph
 from kogner_ray.teacher.classification import baseline_scores, classification_scores, relation_histogram
 from kogner_ray.train.figures import draw_loss
-from kogner_ray.train.graph import GraphConfig, GraphTask, embed_graph, graph_loop
+from kogner_ray.train.graph import GraphConfig, GraphTask, classify_rows, embed_graph, graph_loop
 from kogner_ray.train.session import run_training
-from kogner_ray.train.text import TextConfig, describe_entities, encode_entities
+from kogner_ray.train.text import TextConfig, encode_entities
 from kogner_ray.train.transr import TransRConfig, TransRTask
 from kogner_ray.train.transr_loop import trained_model, transr_loop
+
+_Z, _MADE = "z.npy", "made.json"
+"""A finished modality: its matrix, and what was counted of it."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class Modality:
     """One part of H.
 
     Attributes:
-        matrix: (N, d) float32, as it was trained.
+        matrix: (N, d), as it was trained; float32, or float16 and memory-mapped.
         metrics: by name; baselines are nested.
+        path: its `.npy` file, where it has one.
     """
 
     matrix: torch.Tensor
     metrics: dict[str, Any]
+    path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,14 @@ class RunPlace:
 
 def make_text(kg: KnowledgeGraph, config: TextConfig, place: RunPlace) -> Modality:
     """Z, by the text encoder."""
-    texts = describe_entities(kg.nodes, config)
-    path = place.named("text", config.encoder, texts.max_tokens, config.precision).with_suffix(".safetensors")
-    if not path.is_file():
-        _save(encode_entities(texts, config, local=place.workers == 0), path)
-    counts = {"synonyms_left_out": texts.n_synonyms_left_out, "texts_cut": texts.n_cut}
-    return Modality(_load(path), {"max_tokens": texts.max_tokens, "tokens": int(texts.lengths.sum()), **counts})
+    folder = place.named("text", config.encoder, config.max_tokens, config.precision)
+    if not (folder / _MADE).is_file():
+        store = config.store or place.output / "texts"
+        with whole_folder(folder, marker=_MADE) as partial:
+            counts = encode_entities(kg.nodes, config, partial / _Z, store=store, local=place.workers == 0)
+            (partial / _MADE).write_text(json.dumps(counts), encoding="utf-8")
+    counts = json.loads((folder / _MADE).read_text(encoding="utf-8"))
+    return Modality(open_matrix(folder / _Z), counts, folder / _Z)
 
 
 def make_graph(kg: KnowledgeGraph, config: GraphConfig, place: RunPlace, *, text: Modality | None) -> Modality:
@@ -97,32 +103,37 @@ def make_graph(kg: KnowledgeGraph, config: GraphConfig, place: RunPlace, *, text
         DataError: the target has fewer than two classes, or is no column.
     """
     task = GraphTask.of(kg, config, seed=place.seed)
-    counts = torch.from_numpy(relation_histogram(kg))
-    features = standardise(counts if text is None else text.matrix)
-    digest = hashlib.sha256(features.numpy().tobytes()).hexdigest()
-    path = place.named("features", digest).with_suffix(".safetensors")
-    _save(features, path)
-
-    job = place.job(kg, config) | {"features": str(path.absolute())}
-    folder = place.named("graph", config, digest, place.n_parts, place.workers)
+    path = _relation_features(kg, place) if text is None or text.path is None else text.path
+    features = StandardisedRows.of(open_matrix(path))
+    job = place.job(kg, config) | {"features": str(path.absolute()), "moments": features.moments}
+    folder = place.named("graph", config, file_sha256(path), place.n_parts, place.workers)
     snapshot = run_training(graph_loop, job, folder=folder, workers=place.workers)
     draw_loss(snapshot.history, folder / "loss.png")
-    model = task.model(config, n_features=features.shape[1], seed=place.seed)
+    model = task.model(config, n_features=features.width, seed=place.seed)
     snapshot.load_model(model)
-    z = embed_graph(model, typed_graph(kg).graph, features, config)
+    z_path = folder / f"z-{snapshot.digest()[:10]}.npy"  # of these weights: a training that went on makes another one
+    z = open_matrix(z_path) if z_path.is_file() else embed_graph(model, typed_graph(kg).graph, features, config, z_path)
 
     test = task.split.test
-    with torch.no_grad():
-        predicted = model.classify(z[torch.from_numpy(test)]).argmax(-1).numpy()
-    scores = classification_scores(task.labels.values[test], predicted)
+    scores = classification_scores(task.labels.values[test], classify_rows(model, z, test))
     sizes = {"classes": len(task.labels.classes), "test_nodes": len(test), "nodes_left_out": task.labels.n_left_out}
     metrics: dict[str, Any] = {"loss": snapshot.history[-1]["loss"], **scores, **sizes}
     if config.baselines:
-        probes = {"relations_only": counts.numpy()}
+        probes: dict[str, Callable[[Any], Any]] = {"relations_only": relation_histogram(kg).__getitem__}
         if text is not None:
-            probes["text_only"] = features.numpy()
+            probes["text_only"] = lambda rows: features.rows(torch.from_numpy(rows)).numpy()
         metrics["baselines"] = baseline_scores(probes, task.labels, task.split)
-    return Modality(z, metrics)
+    return Modality(z, metrics, z_path)
+
+
+def _relation_features(kg: KnowledgeGraph, place: RunPlace) -> Path:
+    """A file of the relation counts of all nodes."""
+    path = place.named("relations").with_suffix(".npy")
+    counts = relation_histogram(kg)
+    with new_matrix(path, counts.shape) as matrix:
+        for rows in row_chunks(kg.n_nodes):
+            matrix[rows] = torch.from_numpy(counts[rows].toarray())
+    return path
 
 
 def make_logic(kg: KnowledgeGraph, config: TransRConfig, place: RunPlace) -> Modality:
@@ -139,22 +150,5 @@ def make_logic(kg: KnowledgeGraph, config: TransRConfig, place: RunPlace) -> Mod
     ranking = task.evaluate(model, n=config.ranked, seed=place.seed)
     sizes = {"test_triples": len(task.test), "ranked_triples": len(ranking.heads), "candidates": ranking.n_candidates}
     sizes |= {"parts": buckets.meta.n_parts, "unlinked": kg.n_nodes - len(buckets.nodes)}
-    return Modality(
-        model.entities.weight.detach(), {"loss": snapshot.history[-1]["loss"], **ranking.metrics(), **sizes}
-    )
-
-
-def _save(matrix: torch.Tensor, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"features": matrix.contiguous()}, partial)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise CheckpointError(f"{path}: could not be written: {error}") from error
-
-
-def _load(path: Path) -> torch.Tensor:
-    return load_file(path)["features"]
+    z = model.entities.weight.detach()
+    return Modality(z, {"loss": snapshot.history[-1]["loss"], **ranking.metrics(), **sizes})

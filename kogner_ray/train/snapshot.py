@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -42,6 +43,15 @@ class Snapshot:
         model.load_state_dict(
             {name[len("model.") :]: t for name, t in self.tensors.items() if name.startswith("model.")}
         )
+
+    def digest(self) -> str:
+        """Hex digest of the weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.tensors.items()):
+            if name.startswith("model."):
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def load_optimiser(self, optimiser: torch.optim.Optimizer) -> None:
         """Put the optimiser's state back."""

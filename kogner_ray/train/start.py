@@ -90,7 +90,7 @@ def starting_point(
         held = tuple(name for name in modalities if name in table.matrices)
         if not held:
             raise ConfigError(f"modalities: expected some of {list(table.matrices)}, got {list(modalities)}")
-        width = table.stacked(held).shape[1]
+        width = sum(table.matrices[name].shape[1] for name in held)
         kg_head = KGHead(width=student.width, target_width=width, hidden_width=kg_head_width)
         if start.same_teacher and start.checkpoint is not None and start.checkpoint.kg_head is not None:
             kg_head.load_state_dict(start.checkpoint.kg_head.state_dict())

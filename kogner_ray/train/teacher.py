@@ -3,7 +3,7 @@
     read_kg -> text     encode_entities (this process or Ray Data)           -> Z
             -> graph    graph_loop on Ray Train, then whole-graph inference  -> Z'
             -> logic    buckets, transr_loop on Ray Train                    -> Z''
-            -> standardise each -> write_entity_table
+            -> write_entity_table, which standardises each on the way
 
 What the KG cannot teach (no edges, one type only) is left out with a warning.
 """
@@ -23,7 +23,7 @@ from pydantic import Field
 from kogner_ray.config import Config
 from kogner_ray.data.files import file_sha256
 from kogner_ray.errors import DataError
-from kogner_ray.kg.embeddings import EntityTable, standardise, write_entity_table
+from kogner_ray.kg.embeddings import EntityTable, write_entity_table
 from kogner_ray.kg.names import LINKING_COLUMNS
 from kogner_ray.kg.tables import KnowledgeGraph, read_kg
 from kogner_ray.teacher.classification import node_labels
@@ -111,10 +111,11 @@ def train_teacher(config: TeacherConfig) -> TeacherReport:
     metrics = {name: modality.metrics for name, modality in made.items()}
     settings = {"kg_sha256": hashes, "config": config.model_dump(mode="json"), "seed": config.seed}
     provenance = settings | code_provenance() | {"metrics": metrics, "skipped": skipped, "seconds": seconds}
-    matrices = {name: standardise(modality.matrix) for name, modality in made.items()}
+    matrices = {name: modality.matrix for name, modality in made.items()}
     kept = [name for name in LINKING_COLUMNS if name in kg.nodes.column_names]
     table = EntityTable(kg.nodes.select(kept), matrices, provenance)
-    return TeacherReport(write_entity_table(table, config.output / "entities"), metrics, skipped, seconds)
+    folder = write_entity_table(table, config.output / "entities", standardise=True)
+    return TeacherReport(folder, metrics, skipped, seconds)
 
 
 def reasons_to_skip(kg: KnowledgeGraph, config: TeacherConfig) -> dict[str, str]:

@@ -131,13 +131,13 @@ def test_contrastive_loss_is_the_surprise_of_the_right_entity_among_the_candidat
     generator = torch.Generator().manual_seed(0)
     projected, entities = torch.randn(3, 5, generator=generator), torch.randn(9, 5, generator=generator)
     rows, others = torch.tensor([4, 2, 4]), torch.tensor([2, 7, 7])
-    loss = contrastive_loss(projected, rows, entities, others, temperature=0.5)
+    loss = contrastive_loss(projected, rows, entities.__getitem__, others, temperature=0.5)
     plain = 0.0
     for span, row in zip(projected, rows.tolist(), strict=True):
         cosines = {c: torch.cosine_similarity(span, entities[c], dim=0).item() for c in (2, 4, 7)}
         plain -= math.log(math.exp(cosines[row] / 0.5) / sum(math.exp(value / 0.5) for value in cosines.values()))
     assert loss.item() == pytest.approx(plain, rel=1e-5)
-    assert contrastive_loss(entities[rows] * 3, rows, entities, others, temperature=0.01).item() < 0.01
+    assert contrastive_loss(entities[rows] * 3, rows, entities.__getitem__, others, temperature=0.01).item() < 0.01
 
 
 def test_siblings_are_of_the_same_type_and_all_of_them_come() -> None:
@@ -149,7 +149,7 @@ def test_siblings_are_of_the_same_type_and_all_of_them_come() -> None:
     siblings = targets.siblings(rows, 200)
     assert [kinds[row] for row in siblings.tolist()] == [kinds[0]] * 200 + [kinds[12]] * 200
     assert set(siblings.tolist()) == set(range(16))
-    assert targets.entities_NH.equal(table.stacked(("text", "graph")))
+    assert targets.rows(rows).equal(table.stacked(("text", "graph"))[rows])
 
 
 def test_whitened_columns_are_uncorrelated() -> None:

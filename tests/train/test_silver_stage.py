@@ -25,7 +25,14 @@ RAW = [Document(document.id, document.text) for document in make_documents(60, s
 TEST = make_documents(12, seed=2, prefix="t")
 GOLD = make_documents(6, seed=3, prefix="g")
 # An encoder of random weights cannot tell from a name's place what it is: no name is dropped for its score.
-STAGE = {"fold_epochs": 2, "epochs": 15, "exchange": 0.7, "rounds": 0, "min_score": 0.0, "filter": {"min_length": 3, "rare": 100}}
+STAGE = {
+    "fold_epochs": 2,
+    "epochs": 15,
+    "exchange": 0.7,
+    "rounds": 0,
+    "min_score": 0.0,
+    "filter": {"min_length": 3, "rare": 100},
+}
 
 NAMES = {name for known in (*DRUGS, *DISEASES) for name in (known, f"{known} alias")}
 ALIGNMENT = {"whiten": True, "loss": {"alignment": "contrastive"}}

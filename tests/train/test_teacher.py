@@ -15,13 +15,14 @@ from kogner_ray.config import load_config, make_config
 from kogner_ray.errors import CheckpointError, ConfigError, DataError
 from kogner_ray.kg.embeddings import read_entity_table
 from kogner_ray.kg.partition import PartitionConfig, write_partitions
+from kogner_ray.kg.sampling import BlockSampler
 from kogner_ray.kg.tables import EDGE_SCHEMA, NODE_SCHEMA, KnowledgeGraph, read_kg
 from kogner_ray.train.graph import GraphConfig
 from kogner_ray.train.modalities import RunPlace, make_graph, make_logic
 from kogner_ray.train.ownership import Ownership
 from kogner_ray.train.session import Session
 from kogner_ray.train.teacher import TeacherConfig, train_teacher
-from kogner_ray.train.text import TextConfig, describe_entities, encode_entities
+from kogner_ray.train.text import TextConfig
 from kogner_ray.train.transr import TransRConfig, TransRTask
 
 TRANSR = TransRConfig(entity_dim=16, relation_dim=12, epochs=12, batch_size=64, block=16, negatives=16)
@@ -131,14 +132,6 @@ def test_every_node_has_one_owner(n_parts: int | None, kg_folder: Path, tmp_path
         np.testing.assert_array_equal(graph.in_degrees(torch.from_numpy(mine)), np.bincount(whole, minlength=144)[mine])
 
 
-def test_a_pool_of_actors_encodes_as_this_process_does(kg_folder: Path, ray_cluster: None) -> None:
-    nodes = read_kg(kg_folder).nodes.slice(0, 40)
-    config = TextConfig(actors=1, actor_cpus=0.5)
-    texts = describe_entities(nodes, config)
-    pooled, here = (encode_entities(texts, config, local=local) for local in (False, True))
-    torch.testing.assert_close(pooled, here, rtol=1e-4, atol=1e-5)
-
-
 def test_the_entity_table_holds_all_three_and_says_how(kg_folder: Path, tmp_path: Path) -> None:
     config = TeacherConfig(kg=kg_folder, output=tmp_path / "run", graph=GRAPH, transr=TRANSR)
     report = train_teacher(config)
@@ -173,14 +166,42 @@ def test_a_node_without_edges_is_no_noise_in_z(tmp_path: Path, kg_folder: Path) 
     assert made.metrics["unlinked"] == 1
 
 
-def test_one_type_leaves_out_the_graph_alone(tmp_path: Path, kg_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_type_leaves_out_the_graph_alone(
+    tmp_path: Path, kg_folder: Path, tiny_encoder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     kg = read_kg(kg_folder)
     types = pa.array(["thing"] * kg.n_nodes)
     KnowledgeGraph(kg.nodes.set_column(2, "type", types), kg.edges).write(tmp_path / "kg")
-    report = train_teacher(TeacherConfig(kg=tmp_path / "kg", output=tmp_path / "run", text=NO_TEXT, transr=TRANSR))
-    assert list(read_entity_table(report.table).matrices) == ["logic"]
+    text = TextConfig(encoder=str(tiny_encoder))
+    report = train_teacher(TeacherConfig(kg=tmp_path / "kg", output=tmp_path / "run", text=text, transr=TRANSR))
+    assert list(read_entity_table(report.table).matrices) == ["text", "logic"]
     assert "at least two classes" in report.skipped["graph"]
     assert "graph is left out" in caplog.text
+
+
+def test_loops_parallel_edges_and_lonely_nodes_are_learned_from(tmp_path: Path, kg_folder: Path) -> None:
+    kg = read_kg(kg_folder)
+    loops = kg.edges.slice(0, 40).set_column(2, "tail", kg.edges["head"].slice(0, 40))
+    lonely = kg.nodes.slice(0, 9).set_column(0, "id", pa.array([f"lonely{i}" for i in range(9)]))
+    odd = KnowledgeGraph(
+        pa.concat_tables([kg.nodes, lonely]), pa.concat_tables([kg.edges, kg.edges.slice(0, 50), loops])
+    )
+    odd.write(tmp_path / "kg")
+    made = make("graph", tmp_path / "kg", place_of(tmp_path / "kg", tmp_path / "run", n_parts=2))
+    assert made.matrix.shape == (153, 16) and torch.isfinite(made.matrix).all()
+    assert made.matrix[-9:].float().std(0).max() < 1e-3  # without edges and texts, there is nothing to tell them by
+    history = losses(tmp_path / "run")
+    assert history[-1] < 0.7 * history[0]
+
+
+def test_a_rank_without_a_part_owns_nothing(tmp_path: Path, kg_folder: Path) -> None:
+    kg = read_kg(kg_folder)
+    write_partitions(kg, tmp_path / "parts", PartitionConfig(n_parts=1, add_reverse=True))
+    idle = Ownership(kg, Session(tmp_path, 1, 2, local=True), parts=str(tmp_path / "parts"))
+    assert len(idle.nodes(np.arange(kg.n_nodes))) == len(idle.triples(kg.triples)) == 0
+    assert (idle.graph().num_nodes(), idle.graph().num_edges()) == (kg.n_nodes, 0)
+    (block,) = BlockSampler(idle.graph(), [3]).sample(torch.arange(5), seed=0)
+    assert (block.n_targets, len(block.linked), block.runs) == (5, 0, ())
 
 
 def test_no_edges_leave_the_text(tmp_path: Path, kg_folder: Path) -> None:
