@@ -7,7 +7,7 @@ to the same folder on one machine shares the pages that are looked at, and nothi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,7 +30,8 @@ class LinkIndex:
     """An entity table as linking sees it; row = entity.
 
     Attributes:
-        exact: normalised names and ids, types, degrees, as `kogner_ray.kg.linking` uses them.
+        exact: normalised names and ids, types, degrees, as `kogner_ray.kg.linking` uses them; its concepts are 0 ..
+            n_concepts - 1.
         squashed: `folding.squashed` of names to rows; kinds as those of names.
         bags: `folding.bag` of names to rows.
         grams: trigrams of the distinct normalised names, which are in the order of the distinct hashes of
@@ -38,7 +39,6 @@ class LinkIndex:
         name_starts: (n_names + 1,) int64, first entry of `exact.names` of each distinct name.
         ids: entity ids.
         names: entity names, as they are shown.
-        concepts: (N,) int32, concept of each row, 0 .. n_concepts - 1; rows of one `cluster` are one concept.
         members: (N,) int32, rows in order of their concept.
         member_starts: (n_concepts + 1,) int64, first of `members` of each concept.
         vocabularies: prefixes of ids, casefolded, most entities first.
@@ -53,7 +53,6 @@ class LinkIndex:
     name_starts: npt.NDArray[np.int64]
     ids: Strings
     names: Strings
-    concepts: npt.NDArray[np.int32]
     members: npt.NDArray[np.int32]
     member_starts: npt.NDArray[np.int64]
     vocabularies: tuple[str, ...]
@@ -61,7 +60,12 @@ class LinkIndex:
     neighbours: Neighbours | None = None
 
     def __len__(self) -> int:
-        return len(self.concepts)
+        return len(self.exact)
+
+    @property
+    def concepts(self) -> npt.NDArray[np.int64]:
+        """(N,) concept of each row; rows of one `cluster` are one concept."""
+        return self.exact.concepts
 
     @property
     def n_concepts(self) -> int:
@@ -84,18 +88,17 @@ class LinkIndex:
         hashes, starts = np.unique(exact.names.hashes, return_index=True)
         by_hash = sorted(zip(hash_keys(distinct).tolist(), distinct, strict=True))
         assert len(by_hash) == len(hashes)
-        concepts = np.unique(exact.concepts, return_inverse=True)[1].astype(np.int32)
+        concepts = np.unique(exact.concepts, return_inverse=True)[1].astype(np.int64)
         members = np.argsort(concepts, kind="stable").astype(np.int32)
         vocabularies, codes = _vocabularies(table)
         return cls(
-            exact=exact,
+            exact=replace(exact, concepts=concepts),
             squashed=spaces[0],
             bags=spaces[1],
             grams=GramIndex.build(Strings.of(name for _, name in by_hash)),
             name_starts=np.append(starts, len(exact.names.hashes)).astype(np.int64),
             ids=Strings.of(table["id"].to_pylist()),
             names=Strings.of(name or "" for name in table["name"].to_pylist()),
-            concepts=concepts,
             members=members,
             member_starts=np.searchsorted(concepts[members], np.arange(concepts.max(initial=-1) + 2)).astype(np.int64),
             vocabularies=vocabularies,
