@@ -5,6 +5,7 @@
     tokenizer/            of the text encoder;  labels_tokenizer/ when the label encoder has another
     kg_head.safetensors   g, when there was a KG
     entities/             the entity table to link to, when there was a KG
+    index/                what finds its entities by what they are called, and ranks them (`kogner_ray.kg.ranking.links`)
     provenance.json       data hashes, configs, seed, metrics, versions
 
 It appears whole or not at all, and needs no network to be read.
@@ -27,6 +28,8 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 from kogner_ray.errors import CheckpointError, KognerError
 from kogner_ray.kg.embeddings import EntityTable, read_entity_table, write_entity_table
 from kogner_ray.kg.folder import whole_folder
+from kogner_ray.kg.ranking.links import FOLDER as INDEX
+from kogner_ray.kg.ranking.links import Links, read_links, write_links
 from kogner_ray.student.kg_head import KGHead
 from kogner_ray.student.model import Student, StudentConfig, empty_student
 
@@ -46,6 +49,7 @@ class Checkpoint:
         modalities: of H, in the order in which g's columns stand.
         entities: the entity table to link to, or None.
         provenance: how it was made.
+        links: what finds and ranks the entities; None makes it anew, in memory, when it is needed.
     """
 
     student: Student
@@ -56,6 +60,7 @@ class Checkpoint:
     modalities: tuple[str, ...] = ()
     entities: EntityTable | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    links: Links | None = None
 
 
 class Companions(NamedTuple):
@@ -68,6 +73,7 @@ class Companions(NamedTuple):
     modalities: tuple[str, ...]
     entities: EntityTable | None
     provenance: Mapping[str, Any]
+    links: Links | None
 
 
 def write_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
@@ -90,6 +96,7 @@ def _parts(checkpoint: Checkpoint) -> list[str]:
         "labels_tokenizer": checkpoint.labels_tokenizer is not checkpoint.tokenizer,
         "kg_head.safetensors": checkpoint.kg_head is not None,
         "entities": checkpoint.entities is not None,
+        INDEX: checkpoint.links is not None and checkpoint.entities is not None,
     }
     return [name for name, is_held in held.items() if is_held]
 
@@ -117,7 +124,9 @@ def write_companions(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
         save_file(cpu_state(checkpoint.kg_head), folder / "kg_head.safetensors", metadata={"format": "pt"})
         description["kg"] = {"modalities": list(checkpoint.modalities)}
     if checkpoint.entities is not None:
-        write_entity_table(checkpoint.entities, folder / "entities")
+        entities = write_entity_table(checkpoint.entities, folder / "entities")
+        if checkpoint.links is not None:
+            write_links(checkpoint.links, folder / INDEX, entities=entities)
     write_json(dict(checkpoint.provenance), folder / "provenance.json")
     return description
 
@@ -171,15 +180,16 @@ def check_parts(source: Path, parts: Iterable[str], kind: str) -> None:
 def read_companions(source: Path, description: Mapping[str, Any], *, width: int) -> Companions:
     """Read what `write_companions` wrote and returned as `description`; `width`: D of the student."""
     tokenizer = AutoTokenizer.from_pretrained(source / "tokenizer")
-    labels_tokenizer = source / "labels_tokenizer"
+    labels_tokenizer, entities = source / "labels_tokenizer", source / "entities"
     return Companions(
         tokenizer=tokenizer,
         labels_tokenizer=AutoTokenizer.from_pretrained(labels_tokenizer) if labels_tokenizer.is_dir() else tokenizer,
         types=description["types"],
         kg_head=_read_kg_head(source, width),
         modalities=tuple(description.get("kg", {}).get("modalities", ())),
-        entities=read_entity_table(source / "entities") if (source / "entities").is_dir() else None,
+        entities=read_entity_table(entities) if entities.is_dir() else None,
         provenance=json.loads((source / "provenance.json").read_text(encoding="utf-8")),
+        links=read_links(source / INDEX, entities=entities) if (source / INDEX).is_dir() else None,
     )
 
 

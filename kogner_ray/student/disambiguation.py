@@ -1,22 +1,19 @@
-"""Which entity of the KG a mention denotes: candidates by name, ranked by the place of the mention in H."""
+"""Which entity of the KG a mention denotes: a checkpoint's index and ranker, and where its student sees the mention."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
+import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from kogner_ray.kg.linking import Linker
+from kogner_ray.kg.ranking.chooser import Chooser
+from kogner_ray.kg.ranking.links import Links, directions_of, make_links
+from kogner_ray.kg.ranking.mentions import Mentions, group_mentions
 from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.student.onnx.checkpoint import OnnxCheckpoint
-
-LINK_THRESHOLD = 0.0
-"""Cosine to H below which a mention with several candidates stays unlinked."""
-
-_CACHED_SURFACES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,7 @@ class Link:
     Attributes:
         id: of the entity.
         name: of the entity.
-        score: cosine between g(S_ij) and the entity's row of H.
+        score: probability that the mention denotes its concept.
     """
 
     id: str
@@ -37,50 +34,51 @@ class Link:
 class Disambiguator:
     """Links mentions to the entities of a checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint | OnnxCheckpoint) -> None:
-        """`checkpoint` must have a KG head and entities."""
+    def __init__(
+        self,
+        checkpoint: Checkpoint | OnnxCheckpoint,
+        *,
+        vocabularies: Sequence[str] = (),
+        threshold: float | None = None,
+    ) -> None:
+        """Link with a checkpoint's index; where it has none, as older ones, one is made in memory.
+
+        Args:
+            checkpoint: with a KG head and entities.
+            vocabularies: see `Chooser`.
+            threshold: see `Chooser`.
+        """
         assert checkpoint.entities is not None and checkpoint.kg_head is not None
         self._kg_head = checkpoint.kg_head
-        self._entities = checkpoint.entities.entities
-        self._linker = Linker.from_table(self._entities)
-        self._directions_NH = normalize(checkpoint.entities.stacked(checkpoint.modalities), dim=1)
-        self._candidates = lru_cache(_CACHED_SURFACES)(self._called)
+        self.links = checkpoint.links or links_in_memory(checkpoint)
+        self._chooser = Chooser(
+            self.links.index, self.links.ranker, vocabularies=vocabularies, threshold=threshold
+        )
 
     def project(self, spans_SD: torch.Tensor) -> torch.Tensor:
         """g(S_ij) of span representations, (S, H) on the CPU, rows of length 1."""
         device = next(self._kg_head.parameters()).device
         return normalize(self._kg_head(spans_SD.to(device)).float(), dim=1).cpu()
 
-    def link(self, surfaces: Sequence[str], types: Sequence[str], points_SH: torch.Tensor) -> list[Link | None]:
-        """For each mention the nearest of the entities that have its name, preferably of its type.
+    def link(self, documents: Sequence[Mentions], points_SH: torch.Tensor) -> list[Link | None]:
+        """The entity of each mention, or None; mentions of a document that say the same are linked alike.
 
         Args:
-            surfaces: the mentions' characters.
-            types: the mentions' types.
-            points_SH: as `project` gives them.
-
-        Returns:
-            None where nothing has the name, or several do and none of them is near (`LINK_THRESHOLD`).
+            documents: their mentions.
+            points_SH: of the mentions in order, as `project` gives them.
         """
-        rows = [self._candidates(surface, type) for surface, type in zip(surfaces, types, strict=True)]
-        owners = torch.repeat_interleave(torch.tensor([len(found) for found in rows], dtype=torch.int64))
-        flat = torch.tensor([row for found in rows for row in found], dtype=torch.int64)
-        cosines = (self._directions_NH[flat] * points_SH[owners]).sum(1).tolist()
-        links: list[Link | None] = []
-        first = 0
-        for found in rows:
-            links.append(self._nearest(found, cosines[first : first + len(found)]))
-            first += len(found)
-        return links
+        grouped = group_mentions(documents)
+        rows, scores = self._chooser.link(grouped.groups, grouped.mean_points(points_SH.numpy()))
+        index = self.links.index
+        made = [
+            None if row < 0 else Link(index.ids[row], index.names[row], score)
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+        ]
+        return [made[group] for group in grouped.group_of.tolist()]
 
-    def _called(self, surface: str, type: str) -> tuple[int, ...]:
-        return tuple(self._linker.candidates(surface, [type]) or self._linker.candidates(surface))
 
-    def _nearest(self, rows: Sequence[int], cosines: Sequence[float]) -> Link | None:
-        if not rows:
-            return None
-        score, row = max(zip(cosines, rows, strict=True), key=lambda pair: pair[0])
-        if len(rows) > 1 and score < LINK_THRESHOLD:
-            return None
-        entity = self._entities.slice(row, 1)
-        return Link(entity["id"][0].as_py(), entity["name"][0].as_py(), score)
+def links_in_memory(checkpoint: Checkpoint | OnnxCheckpoint) -> Links:
+    """An index of the entities that `checkpoint` has, and a ranker that has seen no mention."""
+    assert checkpoint.entities is not None
+    table = checkpoint.entities
+    return make_links(table.entities, directions=np.asarray(directions_of(table, checkpoint.modalities)))
