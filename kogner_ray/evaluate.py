@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from kogner_ray.data.metrics import Counts, Span, SpanReport, conll_report, scor
 from kogner_ray.data.spans import Document
 from kogner_ray.embedded import corpus_files
 from kogner_ray.errors import ConfigError, DataError
+from kogner_ray.link_scores import LinkReport, score_links
 from kogner_ray.tagger import TaggedEntity, Tagger
 from kogner_ray.track import tracked
 
@@ -51,6 +52,7 @@ class EvaluateConfig(EvaluateSettings):
         split: of a named corpus.
         format: of the files; None guesses it from each.
         types: type names to ask for; None takes those that the checkpoint was trained on.
+        link: also score linking, where the corpus has concept ids and the checkpoint a KG that knows them.
         conll: also print seqeval's CoNLL report, which takes flat spans only.
         output: file for the scores as JSON.
     """
@@ -60,6 +62,7 @@ class EvaluateConfig(EvaluateSettings):
     split: str = "test"
     format: str | None = None
     types: tuple[str, ...] | None = None
+    link: bool = True
     conll: bool = False
     output: Path | None = None
 
@@ -72,11 +75,13 @@ class Evaluation:
         report: strict span scores: a mention counts when start, end and type are right.
         n_documents: documents tagged.
         n_ignored: gold mentions of types that were not asked for.
+        links: of linking, where that was asked for and the corpus has ids that the KG knows.
     """
 
     report: SpanReport
     n_documents: int
     n_ignored: int
+    links: LinkReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; shares in [0, 1]."""
@@ -88,6 +93,7 @@ class Evaluation:
             "types": rows,
             "documents": self.n_documents,
             "gold_of_other_types": self.n_ignored,
+            **({} if self.links is None else {"linking": self.links.as_dict()}),
         }
 
 
@@ -110,7 +116,7 @@ def evaluate(
         DataError: no document carries an annotation of the types asked for.
     """
     wanted = tagger.types if types is None else dict(types)
-    return _score(_tag(tagger, documents, settings, wanted), settings, wanted)
+    return _score(_compared(documents, _tag(tagger, documents, settings, wanted), wanted), settings, wanted)
 
 
 @dataclass(frozen=True)
@@ -149,8 +155,10 @@ def run_evaluation(config: EvaluateConfig, console: Console) -> Evaluation:
     tagger = Tagger.load(config.checkpoint)
     trained = tagger.types
     wanted = trained if config.types is None else {name: trained.get(name, name) for name in config.types}
-    compared = _tag(tagger, documents, config, wanted)
-    evaluation = _score(compared, config, wanted)
+    found = _tag(tagger, documents, config, wanted, link=config.link)
+    compared = _compared(documents, found, wanted)
+    links = score_links(tagger, documents, found, wanted) if config.link else None
+    evaluation = replace(_score(compared, config, wanted), links=links)
     if config.output is not None:
         _write_json(evaluation, config)
     _print(evaluation, config, console)
@@ -180,15 +188,25 @@ def _read_corpus(config: EvaluateConfig) -> list[Document]:
 
 
 def _tag(
-    tagger: Tagger, documents: Sequence[Document], settings: EvaluateSettings, types: Mapping[str, str]
-) -> list[Compared]:
+    tagger: Tagger,
+    documents: Sequence[Document],
+    settings: EvaluateSettings,
+    types: Mapping[str, str],
+    *,
+    link: bool = False,
+) -> list[list[TaggedEntity]]:
     groups = [documents[start : start + _GROUP] for start in range(0, len(documents), _GROUP)]
-    compared = []
+    tagged: list[list[TaggedEntity]] = []
     for group in tracked(groups, f"tagging, groups of {_GROUP} documents", total=len(groups)):
         texts = [document.text for document in group]
-        found = tagger.tag(texts, types, threshold=settings.threshold, nested=settings.nested, link=False)
-        compared += [compare(document, entities, types) for document, entities in zip(group, found, strict=True)]
-    return compared
+        tagged += tagger.tag(texts, types, threshold=settings.threshold, nested=settings.nested, link=link)
+    return tagged
+
+
+def _compared(
+    documents: Sequence[Document], found: Sequence[Sequence[TaggedEntity]], types: Collection[str]
+) -> list[Compared]:
+    return [compare(document, entities, types) for document, entities in zip(documents, found, strict=True)]
 
 
 def _score(compared: Sequence[Compared], settings: EvaluateSettings, types: Collection[str]) -> Evaluation:
@@ -208,6 +226,10 @@ def _print(evaluation: Evaluation, config: EvaluateConfig, console: Console) -> 
     if evaluation.report.micro_interval is not None:
         low, high = (100 * bound for bound in evaluation.report.micro_interval)
         console.print(f"micro F1 {100 * evaluation.report.micro.f1:.1f} (95 % {low:.1f}-{high:.1f})")
+    if evaluation.links is not None:
+        console.print(evaluation.links.as_table())
+        error = 100 * evaluation.links.calibration_error
+        console.print(f"calibration error of link_score {error:.1f} points")
     if evaluation.n_ignored:
         console.print(f"{evaluation.n_ignored} annotated mentions are of types that were not asked for")
 

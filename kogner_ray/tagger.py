@@ -11,8 +11,10 @@ from typing import overload
 import pyarrow as pa
 import torch
 
-from kogner_ray.errors import CheckpointError
-from kogner_ray.kg.ranking.mentions import Mentions
+from kogner_ray.data.spans import Document
+from kogner_ray.errors import CheckpointError, ConfigError
+from kogner_ray.kg.ranking.links import Links
+from kogner_ray.kg.ranking.mentions import Mentions, mentions_of
 from kogner_ray.student.asked import Asked, Union
 from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.student.decode import ScoredSpan, resolve
@@ -188,6 +190,33 @@ class Tagger:
             for (number, _), entities in zip(group, self._tag(group, requests, asked), strict=True):
                 tagged[number].append(entities)
         return tagged
+
+    @property
+    def links(self) -> Links | None:
+        """Index and ranker of its KG, or None; made now where the checkpoint has none."""
+        return None if self._disambiguator is None else self._disambiguator.links
+
+    @property
+    def link_threshold(self) -> float:
+        """`link_score` that a link must reach; 1 without a KG."""
+        return 1.0 if self._disambiguator is None else self._disambiguator.threshold
+
+    def candidates(self, documents: Sequence[Document], *, most: int = 5) -> list[list[list[Link]]]:
+        """What the entities of `documents`, which need not be tagged, may denote, whatever the threshold.
+
+        Returns:
+            Of each document and each of its entities the `most` probable concepts, best first.
+
+        Raises:
+            ConfigError: the checkpoint has no KG.
+        """
+        disambiguator = self._disambiguator
+        if disambiguator is None:
+            raise ConfigError("link: this checkpoint has no KG to link to")
+        spans = [[(entity.start, entity.end) for entity in document.entities] for document in documents]
+        points_SH = self._reader.locate([document.text for document in documents], spans, disambiguator)
+        found = iter(disambiguator.candidates([mentions_of(own) for own in documents], points_SH, most=most))
+        return [[next(found) for _ in document.entities] for document in documents]
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the checkpoint with a model card; see `student.hub.save_pretrained`."""

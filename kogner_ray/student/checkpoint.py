@@ -5,7 +5,7 @@
     tokenizer/            of the text encoder;  labels_tokenizer/ when the label encoder has another
     kg_head.safetensors   g, when there was a KG
     entities/             the entity table to link to, when there was a KG
-    index/                what finds its entities by what they are called, and ranks them (`kogner_ray.kg.ranking.links`)
+    index/                what finds its entities and ranks them, see `kogner_ray.kg.ranking.links`
     provenance.json       data hashes, configs, seed, metrics, versions
 
 It appears whole or not at all, and needs no network to be read.
@@ -131,11 +131,16 @@ def write_companions(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
     return description
 
 
-def read_checkpoint(folder: str | Path) -> Checkpoint:
+def read_checkpoint(folder: str | Path, *, with_links: bool = True) -> Checkpoint:
     """Read a folder written by `write_checkpoint`.
 
+    Args:
+        folder: what to read.
+        with_links: False leaves out the index, so that one that is damaged can be made anew.
+
     Raises:
-        CheckpointError: the folder is incomplete, of another format version, or its weights do not fit.
+        CheckpointError: the folder is incomplete, of another format version, its weights do not fit, or its index was
+            made of other entities.
     """
     source = Path(folder)
     if not source.is_dir():
@@ -143,7 +148,7 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
             f"{source}: no such folder; expected a checkpoint with student.json and model.safetensors"
         )
     with reading(source, "checkpoint"):
-        return _read_parts(source)
+        return _read_parts(source, with_links)
 
 
 @contextmanager
@@ -157,18 +162,19 @@ def reading(source: Path, kind: str) -> Iterator[None]:
         raise CheckpointError(f"{source}: not a complete {kind}: {error!r}") from error
 
 
-def _read_parts(source: Path) -> Checkpoint:
+def _read_parts(source: Path, with_links: bool) -> Checkpoint:
     description = json.loads((source / "student.json").read_text(encoding="utf-8"))
     if description["format"] != FORMAT:
         raise CheckpointError(f"{source}: checkpoint format {description['format']}, this version reads {FORMAT}")
-    check_parts(source, description.get("parts", ()), "checkpoint")
+    parts = [part for part in description.get("parts", ()) if with_links or part != INDEX]
+    check_parts(source, parts, "checkpoint")
     student = empty_student(
         StudentConfig.model_validate(description["student"]),
         text=encoder_config(description["encoder_config"]),
         labels=encoder_config(description["labels_encoder_config"]),
     )
     student.load_state_dict(load_file(source / "model.safetensors"))
-    return Checkpoint(student.eval(), *read_companions(source, description, width=student.width))
+    return Checkpoint(student.eval(), *read_companions(source, description, width=student.width, with_links=with_links))
 
 
 def check_parts(source: Path, parts: Iterable[str], kind: str) -> None:
@@ -177,7 +183,7 @@ def check_parts(source: Path, parts: Iterable[str], kind: str) -> None:
         raise CheckpointError(f"{source}: not a complete {kind}: {', '.join(missing)} is missing")
 
 
-def read_companions(source: Path, description: Mapping[str, Any], *, width: int) -> Companions:
+def read_companions(source: Path, description: Mapping[str, Any], *, width: int, with_links: bool = True) -> Companions:
     """Read what `write_companions` wrote and returned as `description`; `width`: D of the student."""
     tokenizer = AutoTokenizer.from_pretrained(source / "tokenizer")
     labels_tokenizer, entities = source / "labels_tokenizer", source / "entities"
@@ -189,7 +195,7 @@ def read_companions(source: Path, description: Mapping[str, Any], *, width: int)
         modalities=tuple(description.get("kg", {}).get("modalities", ())),
         entities=read_entity_table(entities) if entities.is_dir() else None,
         provenance=json.loads((source / "provenance.json").read_text(encoding="utf-8")),
-        links=read_links(source / INDEX, entities=entities) if (source / INDEX).is_dir() else None,
+        links=read_links(source / INDEX, entities=entities) if with_links and (source / INDEX).is_dir() else None,
     )
 
 

@@ -51,14 +51,28 @@ class Disambiguator:
         assert checkpoint.entities is not None and checkpoint.kg_head is not None
         self._kg_head = checkpoint.kg_head
         self.links = checkpoint.links or links_in_memory(checkpoint)
-        self._chooser = Chooser(
-            self.links.index, self.links.ranker, vocabularies=vocabularies, threshold=threshold
-        )
+        self._chooser = Chooser(self.links.index, self.links.ranker, vocabularies=vocabularies, threshold=threshold)
+
+    @property
+    def threshold(self) -> float:
+        """Probability that a link must reach."""
+        return self._chooser.threshold
 
     def project(self, spans_SD: torch.Tensor) -> torch.Tensor:
         """g(S_ij) of span representations, (S, H) on the CPU, rows of length 1."""
         device = next(self._kg_head.parameters()).device
         return normalize(self._kg_head(spans_SD.to(device)).float(), dim=1).cpu()
+
+    def candidates(self, documents: Sequence[Mentions], points_SH: torch.Tensor, *, most: int) -> list[list[Link]]:
+        """The `most` probable concepts of each mention, best first, whatever the threshold; arguments as of `link`."""
+        grouped = group_mentions(documents)
+        ranked = self._chooser.rank(grouped.groups, grouped.mean_points(points_SH.numpy()))
+        made = []
+        for first, end in zip(ranked.starts[:-1].tolist(), ranked.starts[1:].tolist(), strict=True):
+            best = ranked.order[first : min(end, first + most)]
+            rows, scores = self._chooser.shown(ranked.pool, best), ranked.probabilities[best]
+            made.append([self._made(*own) for own in zip(rows.tolist(), scores.tolist(), strict=True)])
+        return [made[group] for group in grouped.group_of.tolist()]
 
     def link(self, documents: Sequence[Mentions], points_SH: torch.Tensor) -> list[Link | None]:
         """The entity of each mention, or None; mentions of a document that say the same are linked alike.
@@ -69,12 +83,12 @@ class Disambiguator:
         """
         grouped = group_mentions(documents)
         rows, scores = self._chooser.link(grouped.groups, grouped.mean_points(points_SH.numpy()))
-        index = self.links.index
-        made = [
-            None if row < 0 else Link(index.ids[row], index.names[row], score)
-            for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
-        ]
+        pairs = zip(rows.tolist(), scores.tolist(), strict=True)
+        made = [None if row < 0 else self._made(row, score) for row, score in pairs]
         return [made[group] for group in grouped.group_of.tolist()]
+
+    def _made(self, row: int, score: float) -> Link:
+        return Link(self.links.index.ids[row], self.links.index.names[row], score)
 
 
 def links_in_memory(checkpoint: Checkpoint | OnnxCheckpoint) -> Links:

@@ -1,8 +1,8 @@
 """Coarser keys of a name, under which spellings of one name meet: each says less than the one before.
 
-    normalise_name    Dyskinesias, Drug-Induced     dyskinesias, drug induced
-    squashed          CaCl(2), 5-FU, α-tocopherol   cacl2, 5fu, alphatocopherol
-    bag               tumours of the lung           lung neoplasm tumor -> "lung tumor"
+normalise_name    Dyskinesias, Drug-Induced     dyskinesias, drug induced
+squashed          CaCl(2), 5-FU, α-tocopherol   cacl2, 5fu, alphatocopherol
+bag               tumours of the lung           lung tumor
 """
 
 from __future__ import annotations
@@ -19,9 +19,23 @@ _GREEK = {
 _SPELLED = str.maketrans(_GREEK)
 _NO_KEY = re.compile(r"[^\w+]|_")
 _WORD = re.compile(r"[^\W_]+\+?")
-_BRITISH = (("tumour", "tumor"), ("aem", "em"), ("haem", "hem"), ("oed", "ed"), ("oea", "ea"), ("paed", "ped"))
-_BRITISH += (("sulph", "sulf"), ("leuk", "leuc"), ("oes", "es"), ("colour", "color"), ("gynaec", "gynec"))
-_EMPTY = frozenset("of the a an and or in on to by with for from due".split())
+_BRITISH = tuple(
+    pair.split("-")
+    for pair in [
+        "tumour-tumor",
+        "haem-hem",
+        "aem-em",
+        "oed-ed",
+        "oea-ea",
+        "paed-ped",
+        "sulph-sulf",
+        "leuk-leuc",
+        "oes-es",
+        "colour-color",
+        "gynaec-gynec",
+    ]
+)
+_EMPTY = frozenset(["of", "the", "a", "an", "and", "or", "in", "on", "to", "by", "with", "for", "from", "due"])
 _FEWEST_LETTERS = 4  # a shorter word ends in s for other reasons than the plural
 
 

@@ -44,7 +44,7 @@ def write_neighbours(directions: npt.NDArray[np.float16], path: Path) -> bool:
         return False
     import faiss
 
-    lists = faiss.index_factory(
+    lists: Any = faiss.index_factory(
         directions.shape[1], f"IVF{round(_LISTS_A_ROOT * len(directions) ** 0.5)},SQ8", faiss.METRIC_INNER_PRODUCT
     )
     lists.cp.niter, lists.cp.max_points_per_centroid, lists.cp.seed = _ROUNDS, _POINTS_A_LIST, 0
@@ -86,7 +86,7 @@ class Neighbours:
         import faiss
 
         try:
-            lists = faiss.read_index(str(self.path), faiss.IO_FLAG_MMAP)
+            lists: Any = faiss.read_index(str(self.path), faiss.IO_FLAG_MMAP)
         except RuntimeError as error:
             raise CheckpointError(f"{self.path}: no inverted lists: {error}") from error
         if (lists.ntotal, lists.d) != self.directions.shape:

@@ -73,7 +73,7 @@ class Chooser:
         scores[has] = ranked.probabilities[best]
         rows = np.full(len(groups), -1, dtype=np.int64)
         sure = scores[has] >= self.threshold
-        rows[has[sure]] = self._shown(ranked.pool, best[sure])
+        rows[has[sure]] = self.shown(ranked.pool, best[sure])
         return rows, scores
 
     def rank(self, groups: Sequence[Group], points: Floats | None = None) -> Ranked:
@@ -98,11 +98,7 @@ class Chooser:
             return pool
         return pool.keep((self.index.vocabulary_bits[pool.concepts] & self._allowed) != 0)
 
-    def _bits_of(self, vocabularies: Sequence[str]) -> np.uint64:
-        known = self.index.vocabularies[:MOST_BITS]
-        return np.uint64(sum(1 << place for place, name in enumerate(known) if name in vocabularies))
-
-    def _shown(self, pool: Pool, candidates: Ints) -> Ints:
+    def shown(self, pool: Pool, candidates: Ints) -> Ints:
         """Of each candidate, the entity whose id is given."""
         shown = pool.rows[candidates]
         for place, (concept, row) in enumerate(zip(pool.concepts[candidates].tolist(), shown.tolist(), strict=True)):
@@ -111,6 +107,11 @@ class Chooser:
             if ranks.min() < self._ranks[self.index.vocabulary_codes[row]]:
                 shown[place] = members[int(ranks.argmin())]
         return shown
+
+    def _bits_of(self, vocabularies: Sequence[str]) -> np.uint64:
+        known = self.index.vocabularies[:MOST_BITS]
+        bits: np.uint64 = np.uint64(sum(1 << place for place, name in enumerate(known) if name in vocabularies))
+        return bits
 
 
 def learnt_names(index: LinkIndex, ranker: Ranker) -> Learnt:

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kogner_ray.data.spans import UNKNOWN, Document, Entity
-from kogner_ray.data.words import split_words
 from kogner_ray.kg.index.index import LinkIndex
 from kogner_ray.kg.linking import Linker
 from kogner_ray.kg.ranking.chooser import Chooser
 from kogner_ray.kg.ranking.finder import STRING_FEATURES
 from kogner_ray.kg.ranking.fit import Examples, best_threshold, fit
 from kogner_ray.kg.ranking.learnt import count_names
-from kogner_ray.kg.ranking.mentions import Grouped, Mentions, group_mentions
+from kogner_ray.kg.ranking.mentions import Grouped, group_mentions, mentions_of
 from kogner_ray.kg.ranking.pool import NIL_FEATURES, Floats, Pool
 from kogner_ray.kg.ranking.ranker import Ranker
 
@@ -58,13 +57,8 @@ class Gold:
 def read_gold(documents: Sequence[Document], index: LinkIndex) -> Gold:
     """The mentions of `documents`."""
     linker = Linker(index.exact)
-    mentions: list[Mentions] = []
-    entities: list[Entity] = []
-    for document in documents:
-        own = typed(document)
-        surfaces = [document.surface(entity) for entity in own]
-        mentions.append(Mentions(document.text, split_words(document.text), surfaces, [entity.type for entity in own]))
-        entities += own
+    mentions = [mentions_of(document.with_entities(typed(document))) for document in documents]
+    entities = [entity for document in documents for entity in typed(document)]
     rows = [[row for id in e.concepts for row in linker.rows_with_id(id, e.type)] for e in entities]
     concepts = [frozenset(index.concepts[own].tolist()) for own in rows]
     return Gold(entities, group_mentions(mentions), rows, concepts)

@@ -132,7 +132,7 @@ class Finder:
         owners, at = learnt.find_all(hash_keys(keys))
         concepts, counts = learnt.concepts[at].astype(np.int64), learnt.counts[at]
         rows = self._index.members[self._index.member_starts[concepts]].astype(np.int64)
-        shares = counts / np.bincount(owners, weights=counts, minlength=len(keys))[owners]
+        shares = counts / np.bincount(owners, weights=counts, minlength=len(keys)).astype(np.float32)[owners]
         hits.add(owners, rows, np.full(len(rows), _LEARNT), np.log1p(counts))
         hits.add(owners, rows, np.full(len(rows), _SHARE), shares)
 

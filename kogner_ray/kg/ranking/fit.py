@@ -1,4 +1,4 @@
-"""Fitting a `Ranker` to mentions whose concepts are known: maximum likelihood, drawn towards the weights it starts from.
+"""Fitting a `Ranker` to mentions whose concepts are known: maximum likelihood, drawn towards where it starts from.
 
 A mention whose concept is not among its candidates, or not in the KG, is an example of `none of them`.
 """
@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 
 from kogner_ray.kg.index.index import MOST_BITS, LinkIndex
-from kogner_ray.kg.ranking.pool import FEATURES, NIL_FEATURES, Floats, Ints, Pool
+from kogner_ray.kg.ranking.finder import Ints
+from kogner_ray.kg.ranking.pool import FEATURES, NIL_FEATURES, Floats, Pool
 from kogner_ray.kg.ranking.ranker import Ranker, bit_matrix
 
 _ITERATIONS = 150

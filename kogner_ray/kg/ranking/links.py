@@ -13,12 +13,13 @@ import pyarrow as pa
 from torch.nn.functional import normalize
 
 from kogner_ray.errors import CheckpointError
-from kogner_ray.kg.embeddings import EntityTable
+from kogner_ray.kg.embeddings import EntityTable, read_entity_table
 from kogner_ray.kg.folder import whole_folder
 from kogner_ray.kg.index.files import MANIFEST, fingerprint, read_index, write_index
 from kogner_ray.kg.index.index import LinkIndex
 from kogner_ray.kg.ranking.ranker import Ranker
 from kogner_ray.kg.ranking.rehearsal import Project, rehearse
+from kogner_ray.kg.tables import read_columns
 
 _LOG = logging.getLogger(__name__)
 FOLDER = "index"
@@ -48,6 +49,24 @@ def make_links(
         _LOG.info("making the linking index of %d entities", table.num_rows)
     index = LinkIndex.build(table, directions=directions)
     return Links(index, rehearse(index, table, project=project))
+
+
+def index_tables(folder: Path, output: Path) -> Links:
+    """Index an entity table, or the canonical tables of a KG, and write the links to `output`.
+
+    Raises:
+        DataError: `folder` holds neither.
+        CheckpointError: an entity table is incomplete, or `output` cannot be written.
+    """
+    directions = None
+    if (folder / "entities.parquet").is_file():
+        whole = read_entity_table(folder)
+        table, directions = whole.entities, directions_of(whole, tuple(whole.matrices))
+    else:
+        table = read_columns(folder / "nodes.parquet", ["id", "name", "type", "synonyms"])
+    links = make_links(table, directions=directions)
+    write_links(links, output, entities=folder)
+    return links
 
 
 def directions_of(table: EntityTable, modalities: Sequence[str]) -> npt.NDArray[np.float16]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kogner_ray.data.abbreviations import find_definitions
+from kogner_ray.data.spans import Document
 from kogner_ray.data.words import Words, split_words
 from kogner_ray.kg.ranking.finder import Ints, Query
 from kogner_ray.kg.ranking.pool import Floats, Group
@@ -30,6 +31,12 @@ class Mentions:
     types: Sequence[str]
 
 
+def mentions_of(document: Document) -> Mentions:
+    """The entities of `document` as mentions."""
+    surfaces = [document.surface(entity) for entity in document.entities]
+    return Mentions(document.text, split_words(document.text), surfaces, [entity.type for entity in document.entities])
+
+
 @dataclass(frozen=True)
 class Grouped:
     """Mentions of several documents in groups.
@@ -46,8 +53,8 @@ class Grouped:
         """(G, d) directions of the groups' means of (M, d) `points`."""
         sums = np.zeros((len(self.groups), points.shape[1]), dtype=np.float32)
         np.add.at(sums, self.group_of, points)
-        norms: Floats = np.linalg.norm(sums, axis=1, keepdims=True)
-        return sums / np.maximum(norms, 1e-12)
+        norms = np.linalg.norm(sums, axis=1, keepdims=True)
+        return (sums / np.maximum(norms, 1e-12)).astype(np.float32)
 
 
 def group_mentions(documents: Sequence[Mentions]) -> Grouped:

@@ -77,9 +77,7 @@ class Pool:
         )
 
 
-def make_pool(
-    index: LinkIndex, groups: Sequence[Group], found: Sequence[Found], points: Floats | None = None
-) -> Pool:
+def make_pool(index: LinkIndex, groups: Sequence[Group], found: Sequence[Found], points: Floats | None = None) -> Pool:
     """The pool of `groups`, of which `found` are the candidates by characters.
 
     Args:
@@ -157,15 +155,16 @@ def _type_matches(
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     known = index.exact.types[:MOST_BITS]
     distinct = sorted(set(types))
-    equal = np.array([_bits(known, lambda name, t=t: type_key(name) == type_key(t)) for t in distinct], dtype=np.uint64)
-    alike = np.array([_bits(known, lambda name, t=t: types_alike(t, name)) for t in distinct], dtype=np.uint64)
+    same = [[type_key(name) == type_key(type) for name in known] for type in distinct]
+    near = [[types_alike(type, name) for name in known] for type in distinct]
+    equal, alike = (np.array([_bits(row) for row in rows], dtype=np.uint64) for rows in (same, near))
     codes = np.searchsorted(np.array(distinct, dtype=object), np.array(types, dtype=object))[owners]
     bits = index.type_bits[concepts]
     return (bits & equal[codes]) != 0, (bits & alike[codes]) != 0
 
 
-def _bits(known, matches) -> int:
-    return sum(1 << place for place, name in enumerate(known) if matches(name))
+def _bits(holds: Sequence[bool]) -> int:
+    return sum(1 << place for place, own in enumerate(holds) if own)
 
 
 def _elsewhere(documents: Ints, owners: Ints, concepts: Ints, strings: Floats, n_concepts: int) -> Floats:

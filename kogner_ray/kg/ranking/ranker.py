@@ -88,7 +88,8 @@ class Ranker:
             values = json.loads(text)
             if values.pop("format") != FORMAT or tuple(values.pop("features")) != FEATURES:
                 raise CheckpointError(f"{where}: a ranker of another version; fit it anew")
-            return cls(**{**values, "preferred": tuple(values["preferred"]), "names": tuple(map(tuple, values["names"]))})
+            values["preferred"], values["names"] = tuple(values["preferred"]), tuple(map(tuple, values["names"]))
+            return cls(**values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{where}: not a ranker: {error!r}") from error
 

@@ -11,7 +11,7 @@ vocabularies often call one thing by different types.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ N_EXAMPLES = 4_000
 _HELD_OUT, _GONE = 0.3, 0.1
 _FEWEST = 40
 _LEAST_LETTERS = 3
+_LEAST_WEIGHT = 0.2
 
 Project = Callable[[Sequence[str]], Floats]
 """Names to where a student sees them in H, (n, d), rows of length 1."""
@@ -54,25 +55,24 @@ def rehearse(
         n: names to ask for; half of them fit the weights, half choose the threshold.
         seed: of the choice.
     """
-    asked = _choose(table, n, seed)
+    asked = _choose(index, table, n, seed)
     if len(asked) < _FEWEST:
         return Ranker()
     examples = _examples(index, table, asked, project)
     fitted = fit(Ranker(), examples[0], index, priors=False)
     made = {"rehearsed": len(asked), **fitted.made}
-    chosen = Ranker(weights=fitted.weights, nil=fitted.nil, made=made)
-    return Ranker(
-        weights=chosen.weights, nil=chosen.nil, threshold=best_threshold(chosen, examples[1], index), made=made
-    )
+    return replace(fitted, threshold=best_threshold(fitted, examples[1], index), made=made)
 
 
-def _choose(table: pa.Table, n: int, seed: int) -> list[_Asked]:
+def _choose(index: LinkIndex, table: pa.Table, n: int, seed: int) -> list[_Asked]:
     generator = np.random.default_rng(seed)
-    rows = generator.permutation(table.num_rows)[:n]
-    taken = table.take(pa.array(np.sort(rows)))
+    weights = _LEAST_WEIGHT + np.log1p(index.exact.degrees)  # texts speak of what the KG says much of
+    order = generator.exponential(size=table.num_rows) / weights
+    rows = np.sort(np.argsort(order, kind="stable")[:n])
+    taken = table.take(pa.array(rows))
     asked = []
     columns = (taken["name"].to_pylist(), taken["synonyms"].to_pylist())
-    for row, name, synonyms in zip(np.sort(rows).tolist(), *columns, strict=True):
+    for row, name, synonyms in zip(rows.tolist(), *columns, strict=True):
         names = sorted({text for text in (name, *(synonyms or ())) if text and _is_word(text)})
         luck = generator.random()
         fate = "gone" if luck < _GONE else "held out" if luck < _GONE + _HELD_OUT and len(names) > 1 else "as it is"
@@ -91,7 +91,9 @@ def _examples(
     queries = [Query(question.name) for question in asked]
     concepts = index.concepts[[question.row for question in asked]].astype(np.int64)
     found = Finder(index).find(queries, held_out=_held_out(index, table, asked, concepts))
-    found = [_without(own, concept) if q.fate == "gone" else own for own, concept, q in zip(found, concepts, asked)]
+    for number, question in enumerate(asked):
+        if question.fate == "gone":
+            found[number] = _without(found[number], int(concepts[number]))
     points = None if project is None else project([question.name for question in asked])
     types = _types(index, asked)
     halves = []
@@ -105,9 +107,7 @@ def _examples(
     return halves[0], halves[1]
 
 
-def _held_out(
-    index: LinkIndex, table: pa.Table, asked: Sequence[_Asked], concepts: npt.NDArray[np.int64]
-) -> HeldOut:
+def _held_out(index: LinkIndex, table: pa.Table, asked: Sequence[_Asked], concepts: npt.NDArray[np.int64]) -> HeldOut:
     forgotten = np.where([question.fate == "as it is" for question in asked], -1, concepts)
     squashes, bags = np.zeros(len(asked), dtype=bool), np.zeros(len(asked), dtype=bool)
     for number, (question, concept) in enumerate(zip(asked, forgotten.tolist(), strict=True)):
