@@ -19,22 +19,19 @@ _GREEK = {
 _SPELLED = str.maketrans(_GREEK)
 _NO_KEY = re.compile(r"[^\w+]|_")
 _WORD = re.compile(r"[^\W_]+\+?")
-_BRITISH = tuple(
-    pair.split("-")
-    for pair in [
-        "tumour-tumor",
-        "haem-hem",
-        "aem-em",
-        "oed-ed",
-        "oea-ea",
-        "paed-ped",
-        "sulph-sulf",
-        "leuk-leuc",
-        "oes-es",
-        "colour-color",
-        "gynaec-gynec",
-    ]
-)
+_BRITISH = {
+    "tumour": "tumor",
+    "haem": "hem",
+    "aem": "em",
+    "oed": "ed",
+    "oea": "ea",
+    "paed": "ped",
+    "sulph": "sulf",
+    "leuk": "leuc",
+    "oes": "es",
+    "colour": "color",
+    "gynaec": "gynec",
+}
 _EMPTY = frozenset(["of", "the", "a", "an", "and", "or", "in", "on", "to", "by", "with", "for", "from", "due"])
 _FEWEST_LETTERS = 4  # a shorter word ends in s for other reasons than the plural
 
@@ -61,7 +58,7 @@ def bag(name: str) -> str:
 def _plain(word: str) -> str:
     if len(word) < _FEWEST_LETTERS:
         return word
-    for british, american in _BRITISH:
+    for british, american in _BRITISH.items():
         word = word.replace(british, american)
     return singular(word)
 

@@ -124,8 +124,9 @@ class Finder:
         names = self._index.exact.names
         hashes = self._index.exact.name_hashes[rows]
         of, at = names.find_all(hashes)
-        kept = names.kinds[at] == NAME
-        hits.add(owners[of[kept]], names.rows[at[kept]].astype(np.int64), np.full(kept.sum(), _SIBLING))
+        found = names.rows[at].astype(np.int64)
+        kept = (names.kinds[at] == NAME) & (found != rows[of])
+        hits.add(owners[of[kept]], found[kept], np.full(kept.sum(), _SIBLING))
 
     def _learnt_names(self, hits: _Hits, keys: Sequence[str]) -> None:
         learnt = self._learnt

@@ -23,14 +23,14 @@ from kogner_ray.kg.ranking.pool import FEATURES, NIL_FEATURES, Floats, Pool
 FORMAT = 1
 THRESHOLD = 0.3
 _PRIOR = {
-    "name": 5.0,
-    "synonym": 4.5,
-    "squashed": 3.5,
-    "bag": 3.0,
+    "name": 7.0,
+    "synonym": 6.5,
+    "squashed": 4.0,
+    "bag": 3.5,
     "sibling": 1.5,
     "gram": 6.0,
     "learnt": 1.0,
-    "learnt share": 4.0,
+    "learnt share": 6.0,
     "short form": 1.0,
     "edges": 1.0,
     "vocabularies": 1.0,
@@ -39,7 +39,7 @@ _PRIOR = {
     "cosine": 2.0,
     "in document": 1.0,
 }
-_PRIOR_NIL = {"bias": 4.0}
+_PRIOR_NIL = {"bias": 7.0}
 
 
 @dataclass(frozen=True)
