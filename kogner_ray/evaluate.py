@@ -13,13 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from kogner_ray.config import Config
-from kogner_ray.data import catalog
 from kogner_ray.data.files import replacing
-from kogner_ray.data.formats import read_documents
 from kogner_ray.data.metrics import Counts, Span, SpanReport, conll_report, score
+from kogner_ray.data.named import read_named
 from kogner_ray.data.spans import Document
-from kogner_ray.embedded import corpus_files
-from kogner_ray.errors import ConfigError, DataError
+from kogner_ray.errors import DataError
 from kogner_ray.link_scores import LinkReport, score_links
 from kogner_ray.tagger import TaggedEntity, Tagger
 from kogner_ray.track import tracked
@@ -151,7 +149,7 @@ def run_evaluation(config: EvaluateConfig, console: Console) -> Evaluation:
         DataError: a file is malformed, or no document has a mention of the types asked for.
         UnsupportedAnnotation: a CoNLL report was asked for and spans overlap.
     """
-    documents = _read_corpus(config)
+    documents = read_named(config.corpus, split=config.split, format=config.format)
     tagger = Tagger.load(config.checkpoint)
     trained = tagger.types
     wanted = trained if config.types is None else {name: trained.get(name, name) for name in config.types}
@@ -166,25 +164,6 @@ def run_evaluation(config: EvaluateConfig, console: Console) -> Evaluation:
         report = conll_report([c.gold for c in compared], [c.predicted for c in compared])
         console.print(report, highlight=False, markup=False, soft_wrap=True)
     return evaluation
-
-
-def _read_corpus(config: EvaluateConfig) -> list[Document]:
-    name = config.corpus[0]
-    if len(config.corpus) > 1 or Path(name).exists():
-        return [document for path in config.corpus for document in read_documents(path, config.format)]
-    if name == "embedded":
-        files = corpus_files()
-        if config.split not in files:
-            raise ConfigError(f"{name} has no split {config.split!r}; known: {', '.join(files)}")
-        return list(read_documents(files[config.split]))
-    if Path(name).suffix or "/" in name:
-        raise ConfigError(f"corpus: {name}: no such file")
-    entry = catalog.find(name)
-    splits = [file.role for file in entry.files if entry.kind == "corpus" and file.role != "licence"]
-    if config.split not in splits:
-        raise ConfigError(f"{name} has no split {config.split!r}; known: {', '.join(splits) or 'none, it is a graph'}")
-    catalog.get(name, progress=True)
-    return list(catalog.read_split(name, config.split))
 
 
 def _tag(
