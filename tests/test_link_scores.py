@@ -15,7 +15,7 @@ from kogner_ray.config import make_config
 from kogner_ray.data.formats import write_documents
 from kogner_ray.data.spans import Document, Entity
 from kogner_ray.evaluate import EvaluateConfig, run_evaluation
-from kogner_ray.link_scores import reliability, score_links
+from kogner_ray.link_scores import LinkCounts, reliability, score_links
 from kogner_ray.tagger import TaggedEntity, Tagger
 
 TEXT = "aspirin reduces gout in most patients ."
@@ -33,8 +33,10 @@ def gold(*ids: str) -> Document:
     return Document("d", TEXT, tuple(entities), TYPES)
 
 
-ASPIRIN, GOUT = (f"{kind}:{names.index(name)}" for kind, names, name in (
-    ("chemical", DRUGS, "aspirin"), ("disease", DISEASES, "gout")))
+ASPIRIN, GOUT = (
+    f"{kind}:{names.index(name)}"
+    for kind, names, name in (("chemical", DRUGS, "aspirin"), ("disease", DISEASES, "gout"))
+)
 
 
 def test_counts_of_few_mentions(tagger: Tagger) -> None:
@@ -47,8 +49,8 @@ def test_counts_of_few_mentions(tagger: Tagger) -> None:
     ]
     report = score_links(tagger, documents, found, TYPES)
     assert report is not None
-    assert vars(report.gold["Chemical"]) == dict(mentions=3, in_kg=2, first=1, in_five=1, linked=3, right=1)
-    assert vars(report.gold["Disease"]) == dict(mentions=3, in_kg=1, first=1, in_five=1, linked=3, right=1)
+    assert report.gold["Chemical"] == LinkCounts(3, 2, 1, 1, 3, 1)
+    assert report.gold["Disease"] == LinkCounts(3, 1, 1, 1, 3, 1)
     chemical, disease = report.found["Chemical"], report.found["Disease"]
     assert (chemical.n_correct, chemical.n_predicted, chemical.n_gold) == (1, 3, 2)
     assert (disease.n_correct, disease.n_predicted, disease.n_gold) == (0, 1, 1)
@@ -59,8 +61,7 @@ def test_counts_of_few_mentions(tagger: Tagger) -> None:
 
 def test_reliability_is_of_tenths_of_probability() -> None:
     rows = reliability([(0.05, False), (0.95, True), (1.0, False), (0.31, True)])
-    assert rows == (
-        (1, 0.05, 0.0), (1, 0.31, 1.0), (2, pytest.approx(0.975), 0.5))
+    assert rows == ((1, 0.05, 0.0), (1, 0.31, 1.0), (2, pytest.approx(0.975), 0.5))
     assert reliability([]) == ()
 
 
@@ -71,9 +72,14 @@ def test_without_ids_that_the_kg_knows_there_is_no_report(tagger: Tagger) -> Non
 
 
 def test_evaluation_reports_linking(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    ids = {name: f"{kind}:{i}" for kind, names in (("chemical", DRUGS), ("disease", DISEASES)) for i, name in enumerate(names)}
+    ids = {
+        name: f"{kind}:{i}"
+        for kind, names in (("chemical", DRUGS), ("disease", DISEASES))
+        for i, name in enumerate(names)
+    }
     documents = [
-        d.with_entities(replace(e, concepts=(ids[d.surface(e)],)) for e in d.entities) for d in make_documents(12, seed=4)
+        d.with_entities(replace(e, concepts=(ids[d.surface(e)],)) for e in d.entities)
+        for d in make_documents(12, seed=4)
     ]
     write_documents(documents, tmp_path / "gold.jsonl")
     values = {"checkpoint": tiny_checkpoint, "corpus": [str(tmp_path / "gold.jsonl")], "bootstrap": 0}

@@ -357,11 +357,11 @@ def test_an_index_of_other_entities_is_refused(tiny_checkpoint: Path, tmp_path: 
 
 def test_an_abbreviation_is_linked_by_its_definition_in_another_window(tagger: Tagger) -> None:
     filler = "for ten days most patients were treated after the risk . " * 12
-    text = f"The risk of heart failure ( HFX ) remains unknown . {filler}"
+    text = f"The risk of heart failure ( HTF ) remains unknown . {filler}"
     (defined,) = [entity for entity in tagger.tag(text) if entity.type == "Disease"][:1]
     entity = Entity(len(text), len(text) + 3, "Disease")
-    here = Document("d", text + "HFX was seen .", (entity,))
-    alone = Document("d", "HFX was seen .", (Entity(0, 3, "Disease"),))
+    here = Document("d", text + "HTF was seen .", (entity,))
+    alone = Document("d", "HTF was seen .", (Entity(0, 3, "Disease"),))
     ((linked,),), ((unknown,),) = tagger.candidates([here], most=1)[:1], tagger.candidates([alone], most=1)
     assert linked[0].id == defined.kg_id == f"disease:{DISEASES.index('heart failure')}"
     assert linked[0].score > tagger.link_threshold and all(link.score < tagger.link_threshold for link in unknown)
@@ -390,4 +390,6 @@ def test_given_mentions_lie_where_found_ones_do(tagger: Tagger) -> None:
     ]
     best = tagger.candidates(documents, most=1)
     for own, ranked in zip(found, best, strict=True):
-        assert [(e.kg_id, pytest.approx(e.link_score, abs=1e-4)) for e in own] == [(r[0].id, r[0].score) for r in ranked]
+        assert [(e.kg_id, pytest.approx(e.link_score, abs=1e-4)) for e in own] == [
+            (r[0].id, r[0].score) for r in ranked
+        ]

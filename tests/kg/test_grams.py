@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from kogner_ray.kg.index.grams import LEAST_COSINE, GramIndex
 from kogner_ray.kg.index.strings import Strings
 
-NAMES = ["nephrotoxicity", "hepatotoxicity", "neurotoxicity", "renal failure", "heart failure", "aspirin", "α tocopherol"]
+NAMES = [
+    "nephrotoxicity",
+    "hepatotoxicity",
+    "neurotoxicity",
+    "renal failure",
+    "heart failure",
+    "aspirin",
+    "α tocopherol",
+]
 
 
 def grams(name: str) -> set[bytes]:

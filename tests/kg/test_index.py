@@ -141,4 +141,6 @@ def test_neighbours_of_few_rows_are_exact() -> None:
 
 def test_the_linker_of_exact_names_works_on_the_mapped_index(tmp_path: Path, tables: Path, links: Links) -> None:
     read = read_links(write_links(links, tmp_path / "index", entities=tables))
-    assert Linker(read.index.exact).candidates("hf", ["Disease"]) == Linker(links.index.exact).candidates("hf", ["Disease"])
+    assert Linker(read.index.exact).candidates("hf", ["Disease"]) == Linker(links.index.exact).candidates(
+        "hf", ["Disease"]
+    )

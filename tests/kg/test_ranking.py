@@ -114,7 +114,11 @@ def test_an_abbreviation_means_what_its_document_says() -> None:
 
 
 def test_another_mention_of_the_document_speaks_for_a_candidate() -> None:
-    groups = [Group(0, Query("HF"), "Disease"), Group(0, Query("cardiac failure"), "Disease"), Group(1, Query("HF"), "")]
+    groups = [
+        Group(0, Query("HF"), "Disease"),
+        Group(0, Query("cardiac failure"), "Disease"),
+        Group(1, Query("HF"), ""),
+    ]
     pool = make_pool(INDEX, groups, Finder(INDEX).find([group.query for group in groups]))
     here = pool.features[:, FEATURES.index("in document")]
     heart = int(INDEX.concepts[row("MESH:D006333")])
@@ -134,7 +138,9 @@ def test_cosines_are_those_of_the_nearest_entity_and_neighbours_join() -> None:
     assert cosines[kidney] == pytest.approx([1], abs=1e-3)
     second = pool.owners == 1  # no name: all that lie near are candidates
     assert pool.rows[second][cosines[second].argmax()] == row("MESH:D007022")
-    assert (np.diff(pool.owners) >= 0).all() and len(set(zip(pool.owners, pool.concepts, strict=True))) == len(pool.owners)
+    assert (np.diff(pool.owners) >= 0).all() and len(set(zip(pool.owners, pool.concepts, strict=True))) == len(
+        pool.owners
+    )
 
 
 def test_types_speak_for_a_candidate() -> None:
@@ -152,7 +158,9 @@ def test_ids_of_the_vocabularies_that_are_asked_for() -> None:
 
 
 def test_it_abstains_below_the_threshold() -> None:
-    _, (sure, unsure) = Chooser(INDEX, Ranker()).link([Group(0, Query(t), "Disease") for t in ("hypotension", "hypotens")])
+    _, (sure, unsure) = Chooser(INDEX, Ranker()).link(
+        [Group(0, Query(t), "Disease") for t in ("hypotension", "hypotens")]
+    )
     assert unsure < 0.8 < sure
     assert linked("hypotension", threshold=1.0) is None and linked("hypotens", threshold=0.0) == "MESH:D007022"
 
@@ -225,8 +233,13 @@ def corpus(n: int, prefix: str = "d") -> list:
 
 
 def test_gold_mentions_denote_concepts() -> None:
-    made = document("d", "aspirin or renal disease, and gout", ("aspirin", "Chemical", "CHEBI:15365"),
-                    ("renal disease", "Disease", "DOID:557|D007022"), ("gout", "Disease", "D006073"))
+    made = document(
+        "d",
+        "aspirin or renal disease, and gout",
+        ("aspirin", "Chemical", "CHEBI:15365"),
+        ("renal disease", "Disease", "DOID:557|D007022"),
+        ("gout", "Disease", "D006073"),
+    )
     gold = read_gold([made], INDEX)
     assert [len(own) for own in gold.concepts] == [1, 2, 0] and gold.n_known == 2
 
@@ -236,7 +249,9 @@ def test_a_corpus_teaches_names_vocabularies_and_types() -> None:
     assert {(surface, id) for surface, id, _ in fitted.names} >= {("faintness", "MESH:D007022")}
     assert fitted.preferred == ("mesh",) and fitted.made["in_kg"] == 120
     groups = [Group(0, Query("faintness"), "Disease"), Group(0, Query("Ribavirin"), "Chemical")]
-    ids = [[INDEX.ids[int(r)] if r >= 0 else None for r in Chooser(INDEX, r_).link(groups)[0]] for r_ in (before, fitted)]
+    ids = [
+        [INDEX.ids[int(r)] if r >= 0 else None for r in Chooser(INDEX, r_).link(groups)[0]] for r_ in (before, fitted)
+    ]
     assert ids == [[None, "DRUGBANK:DB00811"], ["MESH:D007022", "MESH:D012254"]]
     assert fit_to_corpus(before, INDEX, corpus(3), []) is before
 
