@@ -14,7 +14,7 @@
       |                                               |   (+ train.silver: KG names on raw text, before any label)
       +--> train.distill  L = 0.8 L_lang + 0.2 L_dist <+   (student: GLiNER-style span bi-encoder + KG head)
              v
-           student.checkpoint  a folder that explains itself
+           student.checkpoint  a folder that explains itself, with kg.index and kg.ranking: what tagged spans link to
              v
            Tagger --> evaluate | tag (a corpus, Ray Data)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from kogner_ray.config import Config
-from kogner_ray.data import catalog
 from kogner_ray.data.comparison import Compared, compare
 from kogner_ray.data.files import replacing
-from kogner_ray.data.formats import read_documents
 from kogner_ray.data.metrics import Counts, SpanReport, conll_report, score
+from kogner_ray.data.named import read_named
 from kogner_ray.data.spans import Document
-from kogner_ray.embedded import corpus_files
-from kogner_ray.errors import ConfigError, DataError
-from kogner_ray.tagger import Tagger
+from kogner_ray.errors import DataError
+from kogner_ray.link_scores import LinkReport, score_links
+from kogner_ray.tagger import TaggedEntity, Tagger
 from kogner_ray.track import tracked
 
 __all__ = [
@@ -63,6 +62,7 @@ class EvaluateConfig(EvaluateSettings):
         split: of a named corpus.
         format: of the files; None guesses it from each.
         types: type names to ask for; None takes those that the checkpoint was trained on.
+        link: also score linking, where the corpus has concept ids and the checkpoint a KG that knows them.
         conll: also print seqeval's CoNLL report, which takes flat spans only.
         output: file for the scores as JSON.
     """
@@ -72,6 +72,7 @@ class EvaluateConfig(EvaluateSettings):
     split: str = "test"
     format: str | None = None
     types: tuple[str, ...] | None = None
+    link: bool = True
     conll: bool = False
     output: Path | None = None
 
@@ -84,17 +85,20 @@ class Evaluation:
         report: strict span scores: a mention counts when start, end and type are right.
         n_documents: documents tagged.
         n_ignored: gold mentions of types that were not asked for.
+        links: of linking, where that was asked for and the corpus has ids that the KG knows.
     """
 
     report: SpanReport
     n_documents: int
     n_ignored: int
+    links: LinkReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; shares in [0, 1]."""
         return self.report.as_dict() | {
             "documents": self.n_documents,
             "gold_of_other_types": self.n_ignored,
+            **({} if self.links is None else {"linking": self.links.as_dict()}),
         }
 
 
@@ -117,7 +121,7 @@ def evaluate(
         DataError: no document carries an annotation of the types asked for.
     """
     wanted = tagger.types if types is None else dict(types)
-    return _score(_tag(tagger, documents, settings, wanted), settings, wanted)
+    return _score(_compared(documents, _tag(tagger, documents, settings, wanted), wanted), settings, wanted)
 
 
 def run_evaluation(config: EvaluateConfig, console: Console) -> Evaluation:
@@ -129,12 +133,14 @@ def run_evaluation(config: EvaluateConfig, console: Console) -> Evaluation:
         DataError: a file is malformed, or no document has a mention of the types asked for.
         UnsupportedAnnotation: a CoNLL report was asked for and spans overlap.
     """
-    documents = _read_corpus(config)
+    documents = read_named(config.corpus, split=config.split, format=config.format)
     tagger = Tagger.load(config.checkpoint)
     trained = tagger.types
     wanted = trained if config.types is None else {name: trained.get(name, name) for name in config.types}
-    compared = _tag(tagger, documents, config, wanted)
-    evaluation = _score(compared, config, wanted)
+    found = _tag(tagger, documents, config, wanted, link=config.link)
+    compared = _compared(documents, found, wanted)
+    links = score_links(tagger, documents, found, wanted) if config.link else None
+    evaluation = replace(_score(compared, config, wanted), links=links)
     if config.output is not None:
         _write_json(evaluation, config)
     _print(evaluation, config, console)
@@ -144,35 +150,26 @@ def run_evaluation(config: EvaluateConfig, console: Console) -> Evaluation:
     return evaluation
 
 
-def _read_corpus(config: EvaluateConfig) -> list[Document]:
-    name = config.corpus[0]
-    if len(config.corpus) > 1 or Path(name).exists():
-        return [document for path in config.corpus for document in read_documents(path, config.format)]
-    if name == "embedded":
-        files = corpus_files()
-        if config.split not in files:
-            raise ConfigError(f"{name} has no split {config.split!r}; known: {', '.join(files)}")
-        return list(read_documents(files[config.split]))
-    if Path(name).suffix or "/" in name:
-        raise ConfigError(f"corpus: {name}: no such file")
-    entry = catalog.find(name)
-    splits = [file.role for file in entry.files if entry.kind == "corpus" and file.role != "licence"]
-    if config.split not in splits:
-        raise ConfigError(f"{name} has no split {config.split!r}; known: {', '.join(splits) or 'none, it is a graph'}")
-    catalog.get(name, progress=True)
-    return list(catalog.read_split(name, config.split))
-
-
 def _tag(
-    tagger: Tagger, documents: Sequence[Document], settings: EvaluateSettings, types: Mapping[str, str]
-) -> list[Compared]:
+    tagger: Tagger,
+    documents: Sequence[Document],
+    settings: EvaluateSettings,
+    types: Mapping[str, str],
+    *,
+    link: bool = False,
+) -> list[list[TaggedEntity]]:
     groups = [documents[start : start + _GROUP] for start in range(0, len(documents), _GROUP)]
-    compared = []
+    tagged: list[list[TaggedEntity]] = []
     for group in tracked(groups, f"tagging, groups of {_GROUP} documents", total=len(groups)):
         texts = [document.text for document in group]
-        found = tagger.tag(texts, types, threshold=settings.threshold, nested=settings.nested, link=False)
-        compared += [compare(document, entities, types) for document, entities in zip(group, found, strict=True)]
-    return compared
+        tagged += tagger.tag(texts, types, threshold=settings.threshold, nested=settings.nested, link=link)
+    return tagged
+
+
+def _compared(
+    documents: Sequence[Document], found: Sequence[Sequence[TaggedEntity]], types: Collection[str]
+) -> list[Compared]:
+    return [compare(document, entities, types) for document, entities in zip(documents, found, strict=True)]
 
 
 def _score(compared: Sequence[Compared], settings: EvaluateSettings, types: Collection[str]) -> Evaluation:
@@ -192,6 +189,10 @@ def _print(evaluation: Evaluation, config: EvaluateConfig, console: Console) -> 
     if evaluation.report.micro_interval is not None:
         low, high = (100 * bound for bound in evaluation.report.micro_interval)
         console.print(f"micro F1 {100 * evaluation.report.micro.f1:.1f} (95 % {low:.1f}-{high:.1f})")
+    if evaluation.links is not None:
+        console.print(evaluation.links.as_table())
+        error = 100 * evaluation.links.calibration_error
+        console.print(f"calibration error of link_score {error:.1f} points")
     if evaluation.n_ignored:
         console.print(f"{evaluation.n_ignored} annotated mentions are of types that were not asked for")
 

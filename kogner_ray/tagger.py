@@ -11,7 +11,10 @@ from typing import overload
 import pyarrow as pa
 import torch
 
-from kogner_ray.errors import CheckpointError
+from kogner_ray.data.spans import Document
+from kogner_ray.errors import CheckpointError, ConfigError
+from kogner_ray.kg.ranking.links import Links
+from kogner_ray.kg.ranking.mentions import Mentions, mentions_of
 from kogner_ray.student.asked import Asked, Union
 from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.student.decode import ScoredSpan, resolve
@@ -31,23 +34,40 @@ _TEXTS_AT_ONCE = 4096
 class Tagger:
     """Tags texts with the entity types of a checkpoint, or with any others given by name."""
 
-    def __init__(self, checkpoint: Checkpoint | OnnxCheckpoint, *, precision: Precision | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint | OnnxCheckpoint,
+        *,
+        precision: Precision | None = None,
+        vocabularies: Sequence[str] = (),
+        link_threshold: float | None = None,
+    ) -> None:
         """Tag with the weights that `checkpoint` has now, on the device where they are.
 
         Args:
             checkpoint: a model; once it is trained further, make another tagger.
             precision: `fp32`; `bf16`, for hardware that has it; `int8`, for CPUs; None is `fp32`, or what ONNX graphs
                 were exported in.
+            vocabularies: prefixes of ids, such as `MESH`, best first: links are to concepts that have an id of one of
+                them, and give it; without any, to all, with the ids that the checkpoint was fitted to.
+            link_threshold: `link_score` that a link must reach; None takes the one that was chosen with the checkpoint.
 
         Raises:
             ConfigError: no such precision on that device.
         """
         self._checkpoint = checkpoint
+        self._linking = (tuple(vocabularies), link_threshold)
         self._reader = Reader(backend_of(checkpoint, precision), checkpoint.tokenizer)
 
     @classmethod
     def load(
-        cls, name: str | Path, *, precision: Precision | None = None, device: str | torch.device | None = None
+        cls,
+        name: str | Path,
+        *,
+        precision: Precision | None = None,
+        device: str | torch.device | None = None,
+        vocabularies: Sequence[str] = (),
+        link_threshold: float | None = None,
     ) -> Tagger:
         """The tagger of a checkpoint: a folder or, where there is none, an id on the hub, `org/name[@revision]`.
 
@@ -59,13 +79,16 @@ class Tagger:
                 of a batch, so that a text's scores depend a little on the texts beside it; None is `fp32`, or what ONNX
                 graphs were exported in.
             device: such as `cpu` or `cuda:1`; None takes the GPU where there is one. ONNX graphs run on the CPU.
+            vocabularies: prefixes of the ids to link to, see `__init__`.
+            link_threshold: `link_score` that a link must reach, see `__init__`.
 
         Raises:
             CheckpointError: no such folder or model, one that is not complete or of another architecture, or the hub
                 cannot be reached or does not let this user in.
             ConfigError: no such precision on that device, or ONNX graphs without onnxruntime.
         """
-        return cls(load_any(name, device=device), precision=precision)
+        checkpoint = load_any(name, device=device)
+        return cls(checkpoint, precision=precision, vocabularies=vocabularies, link_threshold=link_threshold)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, token: str | None = None) -> Tagger:
@@ -168,6 +191,33 @@ class Tagger:
                 tagged[number].append(entities)
         return tagged
 
+    @property
+    def links(self) -> Links | None:
+        """Index and ranker of its KG, or None; made now where the checkpoint has none."""
+        return None if self._disambiguator is None else self._disambiguator.links
+
+    @property
+    def link_threshold(self) -> float:
+        """`link_score` that a link must reach; 1 without a KG."""
+        return 1.0 if self._disambiguator is None else self._disambiguator.threshold
+
+    def candidates(self, documents: Sequence[Document], *, most: int = 5) -> list[list[list[Link]]]:
+        """What the entities of `documents`, which need not be tagged, may denote, whatever the threshold.
+
+        Returns:
+            Of each document and each of its entities the `most` probable concepts, best first.
+
+        Raises:
+            ConfigError: the checkpoint has no KG.
+        """
+        disambiguator = self._disambiguator
+        if disambiguator is None:
+            raise ConfigError("link: this checkpoint has no KG to link to")
+        spans = [[(entity.start, entity.end) for entity in document.entities] for document in documents]
+        points_SH = self._reader.locate([document.text for document in documents], spans, disambiguator)
+        found = iter(disambiguator.candidates([mentions_of(own) for own in documents], points_SH, most=most))
+        return [[next(found) for _ in document.entities] for document in documents]
+
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the checkpoint with a model card; see `student.hub.save_pretrained`."""
         return save_pretrained(self._trainable, folder)
@@ -208,7 +258,7 @@ class Tagger:
             entities = [_entity(text, words, span, asked[number].names) for span in kept]
             tagged.append(entities)
             if request.link:
-                to_link.append(entities)
+                to_link.append((_mentions(text, words, entities), entities))
                 rows += [span.row for span in kept]
         if disambiguator is not None and reading.points_SH is not None:
             _link(to_link, disambiguator, reading.points_SH[rows])
@@ -216,18 +266,26 @@ class Tagger:
 
     @cached_property
     def _disambiguator(self) -> Disambiguator | None:
-        return Disambiguator(self._checkpoint) if self.linked else None
+        vocabularies, threshold = self._linking
+        if not self.linked:
+            return None
+        return Disambiguator(self._checkpoint, vocabularies=vocabularies, threshold=threshold)
 
 
 def _rank(span: ScoredSpan) -> tuple[float, int, int, int]:
     return (-span.score, span.start, span.end, span.type)
 
 
-def _link(tagged: list[list[TaggedEntity]], disambiguator: Disambiguator, points_SH: torch.Tensor) -> None:
+def _mentions(text: str, tokenised: TokenisedText, entities: Sequence[TaggedEntity]) -> Mentions:
+    return Mentions(text, tokenised.words, [e.text for e in entities], [e.type for e in entities])
+
+
+def _link(
+    tagged: Sequence[tuple[Mentions, list[TaggedEntity]]], disambiguator: Disambiguator, points_SH: torch.Tensor
+) -> None:
     """Put KG entities into `tagged`, whose entities have the rows of `points_SH` in order."""
-    flat = [entity for entities in tagged for entity in entities]
-    links = iter(disambiguator.link([e.text for e in flat], [e.type for e in flat], points_SH))
-    for entities in tagged:
+    links = iter(disambiguator.link([mentions for mentions, _ in tagged], points_SH))
+    for _, entities in tagged:
         entities[:] = [_linked(entity, link) for entity, link in zip(entities, links, strict=False)]
 
 

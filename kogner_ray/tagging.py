@@ -25,7 +25,7 @@ class TaggedEntity:
         score: probability of the type.
         kg_id: id of the KG entity it denotes, or None when it stays unlinked.
         kg_name: that entity's name.
-        link_score: cosine between the mention's projection and the entity's row of H.
+        link_score: probability that the mention denotes that entity's concept.
     """
 
     start: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, astuple, replace
@@ -16,10 +17,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_corpus import DISEASES, DRUGS, amid, make_documents
 
-from kogner_ray.data.spans import Document
-from kogner_ray.errors import ConfigError
-from kogner_ray.student.checkpoint import read_checkpoint
+from kogner_ray.data.spans import Document, Entity
+from kogner_ray.errors import CheckpointError, ConfigError
+from kogner_ray.kg.embeddings import read_entity_table, write_entity_table
+from kogner_ray.student.checkpoint import read_checkpoint, write_checkpoint
 from kogner_ray.student.pieces import cut
+from kogner_ray.student.teaching import index_checkpoint
 from kogner_ray.tagger import TaggedEntity, Tagger
 from kogner_ray.tagging import TagRequest
 
@@ -43,7 +46,7 @@ def test_finds_and_links_what_it_has_learnt(tagger: Tagger) -> None:
         (f"disease:{DISEASES.index('type 2 diabetes')}", "type 2 diabetes"),
         (f"chemical:{DRUGS.index('metformin')}", "metformin"),
     ]
-    assert all(-1 <= entity.link_score <= 1 for entity in entities if entity.link_score is not None)
+    assert all(0.3 < entity.link_score <= 1 for entity in entities if entity.link_score is not None)
     assert [entity.kg_id for entity in tagger.tag(SENTENCE, link=False)] == [None, None]
 
 
@@ -319,3 +322,74 @@ def test_requests_together_get_what_each_gets_alone(tiny_checkpoint: Path) -> No
         assert scores[0] == pytest.approx(scores[1], abs=1e-5)
     assert any(e.kg_id for own in together[0] for e in own)
     assert not any(e.kg_id for own in together[4] for e in own)
+
+
+def with_links(checkpoint: Path, folder: Path) -> Path:
+    """The checkpoint with an index beside it."""
+    copy = Path(shutil.copytree(checkpoint, folder))
+    index_checkpoint(copy)
+    return copy
+
+
+def test_a_checkpoint_links_alike_with_and_without_its_index(
+    tagger: Tagger, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    copy = with_links(tiny_checkpoint, tmp_path / "copy")
+    texts = [document.text for document in make_documents(20, seed=3)]
+    found = Tagger.load(copy).tag(texts)
+    assert found == tagger.tag(texts) and any(entity.kg_id for own in found for entity in own)
+    again = write_checkpoint(read_checkpoint(copy), tmp_path / "again")
+    assert Tagger.load(again).tag(texts) == found
+    (again / "index" / "ids.data.npy").unlink()
+    with pytest.raises(CheckpointError, match="make the index anew"):
+        Tagger.load(again)
+    index_checkpoint(again)
+    assert Tagger.load(again).tag(texts) == found
+
+
+def test_an_index_of_other_entities_is_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    copy = with_links(tiny_checkpoint, tmp_path / "copy")
+    table = read_entity_table(copy / "entities")
+    write_entity_table(table.select(list(range(4))), copy / "entities")
+    with pytest.raises(CheckpointError, match="another entity table"):
+        Tagger.load(copy)
+
+
+def test_an_abbreviation_is_linked_by_its_definition_in_another_window(tagger: Tagger) -> None:
+    filler = "for ten days most patients were treated after the risk . " * 12
+    text = f"The risk of heart failure ( HTF ) remains unknown . {filler}"
+    (defined,) = [entity for entity in tagger.tag(text) if entity.type == "Disease"][:1]
+    entity = Entity(len(text), len(text) + 3, "Disease")
+    here = Document("d", text + "HTF was seen .", (entity,))
+    alone = Document("d", "HTF was seen .", (Entity(0, 3, "Disease"),))
+    ((linked,),), ((unknown,),) = tagger.candidates([here], most=1)[:1], tagger.candidates([alone], most=1)
+    assert linked[0].id == defined.kg_id == f"disease:{DISEASES.index('heart failure')}"
+    assert linked[0].score > tagger.link_threshold and all(link.score < tagger.link_threshold for link in unknown)
+
+
+def test_only_ids_of_the_vocabularies_that_are_asked_for(tiny_checkpoint: Path) -> None:
+    chemicals = Tagger.load(tiny_checkpoint, vocabularies=["Chemical"])
+    assert [entity.kg_id is not None for entity in chemicals.tag(SENTENCE)] == [False, True]
+    never = Tagger.load(tiny_checkpoint, link_threshold=1.0)
+    assert [entity.kg_id for entity in never.tag(SENTENCE)] == [None, None]
+
+
+def test_candidates_need_a_kg(tiny_checkpoint: Path) -> None:
+    bare = Tagger(replace(read_checkpoint(tiny_checkpoint), kg_head=None, entities=None))
+    with pytest.raises(ConfigError, match="no KG"):
+        bare.candidates(make_documents(1))
+    assert bare.links is None
+
+
+def test_given_mentions_lie_where_found_ones_do(tagger: Tagger) -> None:
+    texts = [document.text for document in make_documents(6, seed=5)]
+    found = tagger.tag(texts)
+    documents = [
+        Document("d", text, tuple(Entity(e.start, e.end, e.type) for e in own))
+        for text, own in zip(texts, found, strict=True)
+    ]
+    best = tagger.candidates(documents, most=1)
+    for own, ranked in zip(found, best, strict=True):
+        assert [(e.kg_id, pytest.approx(e.link_score, abs=1e-4)) for e in own] == [
+            (r[0].id, r[0].score) for r in ranked
+        ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kogner_ray.kg.tables import KnowledgeGraph
 
 app = typer.Typer(
-    help="Knowledge graphs: build canonical tables, merge them, look into them, annotate text by their names.",
+    help="Knowledge graphs: build canonical tables, merge them, look into them, annotate text, index for linking.",
     no_args_is_help=True,
 )
 Graph = Annotated[Path, typer.Argument(help="A knowledge graph: canonical folder, or any format that build reads.")]
@@ -170,6 +170,38 @@ def kg_annotate(
     given |= {"gold": gold, "ids": ids and ids.split(","), "format": format, "to": to}
     report = annotate_corpus(load(AnnotateConfig, config, [*_given(given), *(set_ or [])]))
     print_json(report.as_dict())
+
+
+@app.command("index")
+def kg_index(
+    source: Annotated[Path, typer.Argument(help="A checkpoint, an entity table, or a folder of canonical tables.")],
+    output: Annotated[Path | None, typer.Argument(help="Folder to write; by default index/ in the source.")] = None,
+    train: Annotated[list[Path] | None, typer.Option(help="Annotated file with concept ids to fit to.")] = None,
+    dev: Annotated[list[Path] | None, typer.Option(help="Annotated file to choose the threshold on.")] = None,
+) -> None:
+    """Make the linking index of a checkpoint or KG (anew); of a checkpoint, also fit how it links."""
+    from kogner_ray.data.formats import read_documents
+    from kogner_ray.kg.ranking.links import FOLDER, index_tables
+
+    if (source / "student.json").is_file():
+        from kogner_ray.student.teaching import index_checkpoint
+
+        if output is not None:
+            raise ConfigError(f"output: the index of a checkpoint lies in it, got {output}; leave it out")
+        splits = [[d for path in paths or () for d in read_documents(path)] for paths in (train, dev)]
+        links = index_checkpoint(source, *splits)
+    elif train or dev:
+        raise ConfigError(f"train, dev: how to link is fitted with a checkpoint's student; {source} is none")
+    else:
+        links = index_tables(source, output or source / FOLDER)
+    print_json(
+        {
+            "entities": len(links.index),
+            "concepts": links.index.n_concepts,
+            "threshold": links.ranker.threshold,
+            **links.ranker.made,
+        }
+    )
 
 
 def _read(kg: Path) -> "KnowledgeGraph":

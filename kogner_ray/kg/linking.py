@@ -102,7 +102,7 @@ class Linker:
 
         A composite mention whose concepts are different entities counts them all as candidates.
         """
-        rows = [row for concept in entity.concepts for row in self._rows_with_id(concept, entity.type)]
+        rows = [row for concept in entity.concepts for row in self.rows_with_id(concept, entity.type)]
         return self._make_link(rows, "id", entity.type) or self.link_surface(surface, entity.type)
 
     def link_surface(self, surface: str, type: str) -> Link | None:
@@ -126,17 +126,18 @@ class Linker:
         }
         return sorted(order, key=lambda row: order[row])
 
-    def compatible_types(self, type: str) -> list[str]:
-        """KG types that a mention of `type` may link to; empty when it has no counterpart, so that all may."""
-        return [self.index.types[code] for code in sorted(self._type_ranks(type) or ())]
-
-    def _rows_with_id(self, concept: str, type: str) -> list[int]:
+    def rows_with_id(self, concept: str, type: str) -> list[int]:
+        """Rows that `concept` names, of a type that fits `type` where there are such."""
         hits = self.index.rows_with_id(concept)
         fitting = self._of_type(hits, type)
         # A number without its prefix is an id in every namespace: only the type tells which.
         if not fitting and any(kind >= BARE_ID for _, kind in hits) and bare_id(concept).isdigit():
             return []
         return [row for row, _ in fitting or hits]
+
+    def compatible_types(self, type: str) -> list[str]:
+        """KG types that a mention of `type` may link to; empty when it has no counterpart, so that all may."""
+        return [self.index.types[code] for code in sorted(self._type_ranks(type) or ())]
 
     def _make_link(self, rows: list[int], how: How, type: str) -> Link | None:
         if not rows:
@@ -161,7 +162,7 @@ class Linker:
         if type not in self._ranks:
             wanted = self.config.types.get(type)
             ranks = {
-                code: int(_type_key(known) != _type_key(type))
+                code: int(type_key(known) != type_key(type))
                 for code, known in enumerate(self.index.types)
                 if (known in wanted if wanted is not None else types_alike(type, known))
             }
@@ -195,10 +196,10 @@ def _most_in_one_vocabulary(index: NameIndex, group: set[int]) -> int:
 @lru_cache(maxsize=4096)
 def types_alike(first: str, second: str) -> bool:
     """Two type names are equal but for case, separators and a plural s, or share a family of `TYPE_FAMILIES`."""
-    a, b = _type_key(first), _type_key(second)
+    a, b = type_key(first), type_key(second)
     return a == b or any(a in family and b in family for family in TYPE_FAMILIES)
 
 
-def _type_key(type: str) -> str:
+def type_key(type: str) -> str:
     key = "".join(character for character in type.casefold() if character.isalnum())
     return key[:-1] if key.endswith("s") and not key.endswith(("ss", "sis", "species")) else key

@@ -90,6 +90,22 @@ class KeyIndex:
         first, last = np.searchsorted(self.hashes, wanted, "left"), np.searchsorted(self.hashes, wanted, "right")
         return list(zip(self.rows[first:last].tolist(), self.kinds[first:last].tolist(), strict=True))
 
+    def find_all(self, keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Whatever has one of `keys`, which are hashes as `hash_keys` gives them.
+
+        Returns:
+            Two arrays of one length: position in `keys`, ascending, and position in `rows` and `kinds`.
+        """
+        first, last = np.searchsorted(self.hashes, keys, "left"), np.searchsorted(self.hashes, keys, "right")
+        counts = last - first
+        owners = np.repeat(np.arange(len(keys)), counts)
+        return owners, np.arange(counts.sum()) + np.repeat(first - np.cumsum(counts) + counts, counts)
+
+
+def hash_keys(keys: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """The hashes under which a `KeyIndex` has `keys`; that of an empty key is in none."""
+    return np.fromiter((_hash(key) if key else 0 for key in keys), dtype=np.uint64)
+
 
 _ENTRY = np.dtype([("hash", np.uint64), ("row", np.int32), ("kind", np.uint8)])
 

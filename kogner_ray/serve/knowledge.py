@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kogner_ray.kg.neighbours import Neighbourhood
 from kogner_ray.kg.tables import KnowledgeGraph, read_kg
@@ -21,13 +22,13 @@ class Knowledge:
         self._kg: KnowledgeGraph | None = None if kg is None else read_kg(Path(kg))
         table = self._kg.nodes if self._kg is not None else entities
         self._table = table
-        self._rows = {} if table is None else {id: row for row, id in enumerate(table["id"].to_pylist())}
         self._edges = None if self._kg is None else Neighbourhood(self._kg)
 
     def entry(self, id: str) -> dict[str, Any] | None:
         """As `KgEntityBody`; None for an unknown id."""
-        row = self._rows.get(id)
-        if row is None or self._table is None:
+        # A scan takes a millisecond or two; a dict of a large KG's ids would be built at every start of a replica.
+        row = -1 if self._table is None else pc.index(self._table["id"], pa.scalar(id, pa.string())).as_py()
+        if self._table is None or row < 0:
             return None
         found = self._about(row) | {"synonyms": self._table["synonyms"][row].as_py() or []}
         neighbours = [] if self._edges is None else list(self._edges.of(row))

@@ -127,7 +127,12 @@ class Models:
     def _load(self, name: str) -> Model:
         config = self._config
         torch.set_num_threads(max(1, round(config.cpus)))
-        tagger = Tagger.load(self._sources[name], precision=config.precision)
+        tagger = Tagger.load(
+            self._sources[name],
+            precision=config.precision,
+            vocabularies=[name for name in config.vocabularies.split(",") if name.strip()],
+            link_threshold=config.link_threshold,
+        )
         batcher = Batcher(
             tagger.tag_together, max_batch=config.max_batch, max_queue=config.max_queue, max_types=config.max_types
         )

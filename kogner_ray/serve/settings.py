@@ -21,6 +21,8 @@ class ServeConfig(Config):
         models_in_memory: how many of them a replica keeps; the one that was used longest ago goes first.
         kg: folder of the KG (`nodes.parquet`, `edges.parquet`) whose neighbourhoods `/v1/entities` shows.
         precision: `fp32`, `bf16` or `int8`; see `Tagger`.
+        vocabularies: prefixes of the ids to link to, best first, with commas between (`MESH,OMIM`); "" takes all.
+        link_threshold: probability that a link must reach; None takes the checkpoint's.
         max_batch: words tagged at once, whoever asked for them.
         max_queue: words of others that may be computed before a request is done; beyond, it is refused with 429.
         max_body: bytes of a request.
@@ -46,6 +48,8 @@ class ServeConfig(Config):
     models_in_memory: int = Field(2, ge=1)
     kg: str | None = None
     precision: Precision = "fp32"
+    vocabularies: str = ""
+    link_threshold: float | None = Field(None, ge=0, le=1)
     max_batch: int = Field(1024, ge=1)
     max_queue: int = Field(16_384, ge=1)
     max_body: int = Field(16 << 20, ge=1)

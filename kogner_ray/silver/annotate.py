@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pydantic import Field
 
 from kogner_ray.config import Config
+from kogner_ray.data.abbreviations import is_short_form
 from kogner_ray.data.spans import UNKNOWN, Document, Entity
 from kogner_ray.data.words import Words, split_words
-from kogner_ray.silver.abbreviations import is_short_form
 from kogner_ray.silver.evidence import Evidence
 from kogner_ray.silver.names import Match, NameFinder
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kogner_ray.data.abbreviations import find_definitions
 from kogner_ray.data.spans import Document
 from kogner_ray.data.words import split_words
-from kogner_ray.silver.abbreviations import find_definitions
 from kogner_ray.silver.names import NameFinder
 
 _PAGE_WORDS = 200

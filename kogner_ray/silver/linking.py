@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from kogner_ray.data.abbreviations import find_definitions
 from kogner_ray.data.spans import UNKNOWN, Document, Entity
 from kogner_ray.data.words import split_words
 from kogner_ray.kg.linking import Link, Linker, LinkerConfig, NameIndex, types_alike
 from kogner_ray.kg.names import NAME as AS_NAME
 from kogner_ray.kg.names import SYNONYM, KeyIndex
-from kogner_ray.silver.abbreviations import find_definitions
 from kogner_ray.silver.annotate import NAME
 from kogner_ray.silver.names import NameFinder, name_key
 

@@ -5,6 +5,7 @@
     tokenizer/            of the text encoder;  labels_tokenizer/ when the label encoder has another
     kg_head.safetensors   g, when there was a KG
     entities/             the entity table to link to, when there was a KG
+    index/                what finds its entities and ranks them, see `kogner_ray.kg.ranking.links`
     provenance.json       data hashes, configs, seed, metrics, versions
 
 It appears whole or not at all, and needs no network to be read.
@@ -27,6 +28,8 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
 from kogner_ray.errors import CheckpointError, KognerError
 from kogner_ray.kg.embeddings import EntityTable, read_entity_table, write_entity_table
 from kogner_ray.kg.folder import whole_folder
+from kogner_ray.kg.ranking.links import FOLDER as INDEX
+from kogner_ray.kg.ranking.links import Links, read_links, write_links
 from kogner_ray.student.kg_head import KGHead
 from kogner_ray.student.model import Student, StudentConfig, empty_student
 
@@ -46,6 +49,7 @@ class Checkpoint:
         modalities: of H, in the order in which g's columns stand.
         entities: the entity table to link to, or None.
         provenance: how it was made.
+        links: what finds and ranks the entities; None makes it anew, in memory, when it is needed.
     """
 
     student: Student
@@ -56,6 +60,7 @@ class Checkpoint:
     modalities: tuple[str, ...] = ()
     entities: EntityTable | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    links: Links | None = None
 
 
 class Companions(NamedTuple):
@@ -68,6 +73,7 @@ class Companions(NamedTuple):
     modalities: tuple[str, ...]
     entities: EntityTable | None
     provenance: Mapping[str, Any]
+    links: Links | None
 
 
 def write_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> Path:
@@ -90,6 +96,7 @@ def _parts(checkpoint: Checkpoint) -> list[str]:
         "labels_tokenizer": checkpoint.labels_tokenizer is not checkpoint.tokenizer,
         "kg_head.safetensors": checkpoint.kg_head is not None,
         "entities": checkpoint.entities is not None,
+        INDEX: checkpoint.links is not None and checkpoint.entities is not None,
     }
     return [name for name, is_held in held.items() if is_held]
 
@@ -117,16 +124,23 @@ def write_companions(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
         save_file(cpu_state(checkpoint.kg_head), folder / "kg_head.safetensors", metadata={"format": "pt"})
         description["kg"] = {"modalities": list(checkpoint.modalities)}
     if checkpoint.entities is not None:
-        write_entity_table(checkpoint.entities, folder / "entities")
+        entities = write_entity_table(checkpoint.entities, folder / "entities")
+        if checkpoint.links is not None:
+            write_links(checkpoint.links, folder / INDEX, entities=entities)
     write_json(dict(checkpoint.provenance), folder / "provenance.json")
     return description
 
 
-def read_checkpoint(folder: str | Path) -> Checkpoint:
+def read_checkpoint(folder: str | Path, *, with_links: bool = True) -> Checkpoint:
     """Read a folder written by `write_checkpoint`.
 
+    Args:
+        folder: what to read.
+        with_links: False leaves out the index, so that one that is damaged can be made anew.
+
     Raises:
-        CheckpointError: the folder is incomplete, of another format version, or its weights do not fit.
+        CheckpointError: the folder is incomplete, of another format version, its weights do not fit, or its index was
+            made of other entities.
     """
     source = Path(folder)
     if not source.is_dir():
@@ -134,7 +148,7 @@ def read_checkpoint(folder: str | Path) -> Checkpoint:
             f"{source}: no such folder; expected a checkpoint with student.json and model.safetensors"
         )
     with reading(source, "checkpoint"):
-        return _read_parts(source)
+        return _read_parts(source, with_links)
 
 
 @contextmanager
@@ -148,18 +162,19 @@ def reading(source: Path, kind: str) -> Iterator[None]:
         raise CheckpointError(f"{source}: not a complete {kind}: {error!r}") from error
 
 
-def _read_parts(source: Path) -> Checkpoint:
+def _read_parts(source: Path, with_links: bool) -> Checkpoint:
     description = json.loads((source / "student.json").read_text(encoding="utf-8"))
     if description["format"] != FORMAT:
         raise CheckpointError(f"{source}: checkpoint format {description['format']}, this version reads {FORMAT}")
-    check_parts(source, description.get("parts", ()), "checkpoint")
+    parts = [part for part in description.get("parts", ()) if with_links or part != INDEX]
+    check_parts(source, parts, "checkpoint")
     student = empty_student(
         StudentConfig.model_validate(description["student"]),
         text=encoder_config(description["encoder_config"]),
         labels=encoder_config(description["labels_encoder_config"]),
     )
     student.load_state_dict(load_file(source / "model.safetensors"))
-    return Checkpoint(student.eval(), *read_companions(source, description, width=student.width))
+    return Checkpoint(student.eval(), *read_companions(source, description, width=student.width, with_links=with_links))
 
 
 def check_parts(source: Path, parts: Iterable[str], kind: str) -> None:
@@ -168,18 +183,19 @@ def check_parts(source: Path, parts: Iterable[str], kind: str) -> None:
         raise CheckpointError(f"{source}: not a complete {kind}: {', '.join(missing)} is missing")
 
 
-def read_companions(source: Path, description: Mapping[str, Any], *, width: int) -> Companions:
+def read_companions(source: Path, description: Mapping[str, Any], *, width: int, with_links: bool = True) -> Companions:
     """Read what `write_companions` wrote and returned as `description`; `width`: D of the student."""
     tokenizer = AutoTokenizer.from_pretrained(source / "tokenizer")
-    labels_tokenizer = source / "labels_tokenizer"
+    labels_tokenizer, entities = source / "labels_tokenizer", source / "entities"
     return Companions(
         tokenizer=tokenizer,
         labels_tokenizer=AutoTokenizer.from_pretrained(labels_tokenizer) if labels_tokenizer.is_dir() else tokenizer,
         types=description["types"],
         kg_head=_read_kg_head(source, width),
         modalities=tuple(description.get("kg", {}).get("modalities", ())),
-        entities=read_entity_table(source / "entities") if (source / "entities").is_dir() else None,
+        entities=read_entity_table(entities) if entities.is_dir() else None,
         provenance=json.loads((source / "provenance.json").read_text(encoding="utf-8")),
+        links=read_links(source / INDEX, entities=entities) if with_links and (source / INDEX).is_dir() else None,
     )
 
 

@@ -1,22 +1,19 @@
-"""Which entity of the KG a mention denotes: candidates by name, ranked by the place of the mention in H."""
+"""Which entity of the KG a mention denotes: a checkpoint's index and ranker, and where its student sees the mention."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
+import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from kogner_ray.kg.linking import Linker
+from kogner_ray.kg.ranking.chooser import Chooser
+from kogner_ray.kg.ranking.links import Links, directions_of, make_links
+from kogner_ray.kg.ranking.mentions import Mentions, group_mentions
 from kogner_ray.student.checkpoint import Checkpoint
 from kogner_ray.student.onnx.checkpoint import OnnxCheckpoint
-
-LINK_THRESHOLD = 0.0
-"""Cosine to H below which a mention with several candidates stays unlinked."""
-
-_CACHED_SURFACES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,7 @@ class Link:
     Attributes:
         id: of the entity.
         name: of the entity.
-        score: cosine between g(S_ij) and the entity's row of H.
+        score: probability that the mention denotes its concept.
     """
 
     id: str
@@ -37,51 +34,65 @@ class Link:
 class Disambiguator:
     """Links mentions to the entities of a checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint | OnnxCheckpoint) -> None:
-        """`checkpoint` must have a KG head and entities."""
+    def __init__(
+        self,
+        checkpoint: Checkpoint | OnnxCheckpoint,
+        *,
+        vocabularies: Sequence[str] = (),
+        threshold: float | None = None,
+    ) -> None:
+        """Link with a checkpoint's index; where it has none, as older ones, one is made in memory.
+
+        Args:
+            checkpoint: with a KG head and entities.
+            vocabularies: see `Chooser`.
+            threshold: see `Chooser`.
+        """
         assert checkpoint.entities is not None and checkpoint.kg_head is not None
         self._kg_head = checkpoint.kg_head
-        self._entities = checkpoint.entities.entities
-        self._linker = Linker.from_table(self._entities)
-        self._table, self._modalities = checkpoint.entities, checkpoint.modalities
-        self._candidates = lru_cache(_CACHED_SURFACES)(self._called)
+        self.links = checkpoint.links or links_in_memory(checkpoint)
+        self._chooser = Chooser(self.links.index, self.links.ranker, vocabularies=vocabularies, threshold=threshold)
+
+    @property
+    def threshold(self) -> float:
+        """Probability that a link must reach."""
+        return self._chooser.threshold
 
     def project(self, spans_SD: torch.Tensor) -> torch.Tensor:
         """g(S_ij) of span representations, (S, H) on the CPU, rows of length 1."""
         device = next(self._kg_head.parameters()).device
         return normalize(self._kg_head(spans_SD.to(device)).float(), dim=1).cpu()
 
-    def link(self, surfaces: Sequence[str], types: Sequence[str], points_SH: torch.Tensor) -> list[Link | None]:
-        """For each mention the nearest of the entities that have its name, preferably of its type.
+    def candidates(self, documents: Sequence[Mentions], points_SH: torch.Tensor, *, most: int) -> list[list[Link]]:
+        """The `most` probable concepts of each mention, best first, whatever the threshold; arguments as of `link`."""
+        grouped = group_mentions(documents)
+        ranked = self._chooser.rank(grouped.groups, grouped.mean_points(points_SH.numpy()))
+        made = []
+        for first, end in zip(ranked.starts[:-1].tolist(), ranked.starts[1:].tolist(), strict=True):
+            best = ranked.order[first : min(end, first + most)]
+            rows, scores = self._chooser.shown(ranked.pool, best), ranked.probabilities[best]
+            made.append([self._made(*own) for own in zip(rows.tolist(), scores.tolist(), strict=True)])
+        return [made[group] for group in grouped.group_of.tolist()]
+
+    def link(self, documents: Sequence[Mentions], points_SH: torch.Tensor) -> list[Link | None]:
+        """The entity of each mention, or None; mentions of a document that say the same are linked alike.
 
         Args:
-            surfaces: the mentions' characters.
-            types: the mentions' types.
-            points_SH: as `project` gives them.
-
-        Returns:
-            None where nothing has the name, or several do and none of them is near (`LINK_THRESHOLD`).
+            documents: their mentions.
+            points_SH: of the mentions in order, as `project` gives them.
         """
-        rows = [self._candidates(surface, type) for surface, type in zip(surfaces, types, strict=True)]
-        owners = torch.repeat_interleave(torch.tensor([len(found) for found in rows], dtype=torch.int64))
-        flat = torch.tensor([row for found in rows for row in found], dtype=torch.int64)
-        directions_CH = normalize(self._table.rows(flat, self._modalities), dim=1)
-        cosines = (directions_CH * points_SH[owners]).sum(1).tolist()
-        links: list[Link | None] = []
-        first = 0
-        for found in rows:
-            links.append(self._nearest(found, cosines[first : first + len(found)]))
-            first += len(found)
-        return links
+        grouped = group_mentions(documents)
+        rows, scores = self._chooser.link(grouped.groups, grouped.mean_points(points_SH.numpy()))
+        pairs = zip(rows.tolist(), scores.tolist(), strict=True)
+        made = [None if row < 0 else self._made(row, score) for row, score in pairs]
+        return [made[group] for group in grouped.group_of.tolist()]
 
-    def _called(self, surface: str, type: str) -> tuple[int, ...]:
-        return tuple(self._linker.candidates(surface, [type]) or self._linker.candidates(surface))
+    def _made(self, row: int, score: float) -> Link:
+        return Link(self.links.index.ids[row], self.links.index.names[row], score)
 
-    def _nearest(self, rows: Sequence[int], cosines: Sequence[float]) -> Link | None:
-        if not rows:
-            return None
-        score, row = max(zip(cosines, rows, strict=True), key=lambda pair: pair[0])
-        if len(rows) > 1 and score < LINK_THRESHOLD:
-            return None
-        entity = self._entities.slice(row, 1)
-        return Link(entity["id"][0].as_py(), entity["name"][0].as_py(), score)
+
+def links_in_memory(checkpoint: Checkpoint | OnnxCheckpoint) -> Links:
+    """An index of the entities that `checkpoint` has, and a ranker that has seen no mention."""
+    assert checkpoint.entities is not None
+    table = checkpoint.entities
+    return make_links(table.entities, directions=np.asarray(directions_of(table, checkpoint.modalities)))

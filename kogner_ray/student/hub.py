@@ -42,6 +42,7 @@ _FILES_OF_OURS = (
     "provenance.json",
     *(f"{folder}/{pattern}" for folder in ("tokenizer", "labels_tokenizer") for pattern in _TOKENIZER),
     *(f"entities/*.{suffix}" for suffix in ("parquet", "safetensors", "json")),
+    *(f"index/*.{suffix}" for suffix in ("json", "npy", "faiss")),
 )
 _FILES_OF_GLINER = (
     GLINER_CONFIG,

@@ -36,6 +36,8 @@ class Tagging(Config):
         nested: keep entities within entities.
         multi_label: let the same characters carry several types.
         link: link to the checkpoint's KG where it has one.
+        vocabularies: prefixes of the ids to link to, best first; see `Tagger`.
+        link_threshold: probability that a link must reach; None takes the checkpoint's.
         precision: numbers that the model computes with; None is fp32, or what ONNX graphs were exported in.
     """
 
@@ -46,6 +48,8 @@ class Tagging(Config):
     nested: bool = False
     multi_label: bool = False
     link: bool = True
+    vocabularies: tuple[str, ...] = ()
+    link_threshold: float | None = None
     precision: Precision | None = None
 
 
@@ -154,7 +158,13 @@ def _parts(documents: Numbered, tag: Callable[[Numbered], pa.Table], failures: l
 
 def load_tagger(tagging: Tagging, device: str) -> Tagger:
     """The tagger of `tagging`, whose types and thresholds it has checked."""
-    tagger = Tagger.load(tagging.checkpoint, precision=tagging.precision, device=device)
+    tagger = Tagger.load(
+        tagging.checkpoint,
+        precision=tagging.precision,
+        device=device,
+        vocabularies=tagging.vocabularies,
+        link_threshold=tagging.link_threshold,
+    )
     tagger.tag([""], tagging.types, threshold=tagging.threshold, per_type_thresholds=tagging.per_type_thresholds)
     return tagger
 

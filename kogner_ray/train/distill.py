@@ -30,7 +30,9 @@ from kogner_ray.kg.coverage import CoverageReport, coverage
 from kogner_ray.kg.embeddings import EntityTable, whitened
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.checkpoint import Checkpoint, write_checkpoint
+from kogner_ray.student.loading import backend_of
 from kogner_ray.student.model import StudentConfig
+from kogner_ray.student.teaching import teach_links
 from kogner_ray.tagger import Tagger
 from kogner_ray.train.course import Course
 from kogner_ray.train.labelled import Corpus, read_labels
@@ -164,10 +166,18 @@ def distill(config: DistillConfig) -> DistillReport:
     if begin.origin is not None:
         origin["started_from"] = dict(begin.origin)
     origin["test"] = None if test is None else test.as_dict()
-    checkpoint = write_checkpoint(replace(finished, entities=table, provenance=origin), config.output / "checkpoint")
+    finished = replace(finished, entities=table, provenance=origin)
+    checkpoint = write_checkpoint(_with_links(finished, corpus), config.output / "checkpoint")
     report = DistillReport(checkpoint, test, baseline, census, coverage_report)
     _write_report(report, origin, config.output)
     return report
+
+
+def _with_links(student: Checkpoint, corpus: Corpus) -> Checkpoint:
+    if student.entities is None or student.kg_head is None:
+        return student
+    links = teach_links(student, backend_of(student, None), corpus.splits["train"], corpus.splits.get("dev", []))
+    return replace(student, links=links)
 
 
 def _course(config: DistillConfig, corpus: Corpus, table: EntityTable | None) -> Course:

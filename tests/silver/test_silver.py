@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kogner_ray.data.abbreviations import find_definitions
 from kogner_ray.data.spans import UNKNOWN, WEIGHT, Document, Entity
 from kogner_ray.data.words import split_words
 from kogner_ray.errors import ConfigError
 from kogner_ray.kg.linking import LinkerConfig
-from kogner_ray.silver.abbreviations import find_definitions
 from kogner_ray.silver.annotate import DOUBTED, NAME, Annotator, NamesConfig, believed
 from kogner_ray.silver.evidence import Evidence, gather
 from kogner_ray.silver.exchange import exchanged

@@ -12,6 +12,7 @@ import torch
 
 from kogner_ray.errors import CheckpointError, ConfigError
 from kogner_ray.kg.embeddings import EntityTable
+from kogner_ray.kg.ranking.links import Links
 from kogner_ray.student.checkpoint import check_parts, read_companions, reading
 from kogner_ray.student.dense import Precision
 from kogner_ray.student.kg_head import KGHead
@@ -36,6 +37,7 @@ class OnnxCheckpoint:
         modalities: of H, in the order in which g's columns stand.
         entities: the entity table to link to, or None.
         provenance: of the checkpoint that was exported.
+        links: what finds and ranks the entities, or None.
     """
 
     student: OnnxStudent
@@ -47,6 +49,7 @@ class OnnxCheckpoint:
     modalities: tuple[str, ...]
     entities: EntityTable | None
     provenance: Mapping[str, Any]
+    links: Links | None
 
     def check_precision(self, wanted: Precision | None) -> None:
         """Raise `ConfigError` where `wanted` is another precision than that of the graphs."""

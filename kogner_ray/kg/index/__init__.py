@@ -1,0 +1,1 @@
+"""The linking index: names, trigrams, ids and H of an entity table, built once and memory-mapped."""

@@ -1,0 +1,83 @@
+"""Making the links of a checkpoint: an index of its entities, and a ranker that knows its student."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from kogner_ray.data.spans import Document
+from kogner_ray.errors import CheckpointError
+from kogner_ray.kg.ranking.corpus import fit_to_corpus, typed
+from kogner_ray.kg.ranking.links import FOLDER, Links, directions_of, make_links, write_links
+from kogner_ray.kg.ranking.pool import Floats
+from kogner_ray.student.backend import Backend
+from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
+from kogner_ray.student.fast import FastStudent
+from kogner_ray.student.kg_head import KGHead
+from kogner_ray.student.reader import Reader
+
+
+class Locator:
+    """Says where a student sees mentions in H."""
+
+    def __init__(self, checkpoint: Checkpoint, backend: Backend) -> None:
+        """`checkpoint` must have a KG head; `backend` runs its student."""
+        assert checkpoint.kg_head is not None
+        self._kg_head: KGHead = checkpoint.kg_head.eval()
+        self._reader = Reader(backend, checkpoint.tokenizer)
+
+    def project(self, spans_SD: torch.Tensor) -> torch.Tensor:
+        """g(S_ij) of span representations, (S, H) on the CPU, rows of length 1."""
+        device = next(self._kg_head.parameters()).device
+        return normalize(self._kg_head(spans_SD.to(device)).float(), dim=1).cpu()
+
+    def documents(self, documents: Sequence[Document]) -> Floats:
+        """(M, H) of the entities of `documents` whose type is known."""
+        spans = [[(entity.start, entity.end) for entity in typed(document)] for document in documents]
+        return self._points([document.text for document in documents], spans)
+
+    def names(self, names: Sequence[str]) -> Floats:
+        """(n, H) of names that stand alone."""
+        return self._points(names, [[(0, len(name))] for name in names])
+
+    def _points(self, texts: Sequence[str], spans: Sequence[Sequence[tuple[int, int]]]) -> Floats:
+        points: Floats = np.asarray(self._reader.locate(texts, spans, self).numpy(), dtype=np.float32)
+        return points
+
+
+def teach_links(
+    checkpoint: Checkpoint, backend: Backend, train: Sequence[Document] = (), dev: Sequence[Document] = ()
+) -> Links:
+    """The links of a checkpoint with a KG head and entities.
+
+    Args:
+        checkpoint: a trained student.
+        backend: runs it.
+        train: documents whose mentions may have concept ids; without any, the ranker is rehearsed on the KG alone.
+        dev: documents to choose the threshold on.
+    """
+    assert checkpoint.entities is not None
+    locator = Locator(checkpoint, backend)
+    directions = np.asarray(directions_of(checkpoint.entities, checkpoint.modalities))
+    links = make_links(checkpoint.entities.entities, directions=directions, project=locator.names)
+    ranker = fit_to_corpus(links.ranker, links.index, train, dev, locate=locator.documents)
+    return Links(links.index, ranker)
+
+
+def index_checkpoint(folder: Path, train: Sequence[Document] = (), dev: Sequence[Document] = ()) -> Links:
+    """Make the links of the checkpoint in `folder` anew, beside it; its other files stay as they are.
+
+    Raises:
+        CheckpointError: no complete checkpoint, one without a KG, or the index cannot be written.
+    """
+    checkpoint = read_checkpoint(folder, with_links=False)
+    if checkpoint.entities is None or checkpoint.kg_head is None:
+        raise CheckpointError(f"{folder}: a checkpoint without a KG; there is nothing to link to")
+    backend = FastStudent(checkpoint.student, checkpoint.labels_tokenizer, precision="fp32")
+    links = teach_links(checkpoint, backend, train, dev)
+    write_links(links, folder / FOLDER, entities=folder / "entities")
+    return links
