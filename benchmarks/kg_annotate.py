@@ -83,7 +83,8 @@ def _measured(corpus: str, name: str, names: NamesConfig, shared: Path) -> list[
     low, high = quality.micro_interval or (0.0, 0.0)
     mentions, linked = sum(report.mentions.values()), sum(report.linked.values())
     rest = [f"{mentions:,}", f"{100 * linked / mentions:.1f}"]
-    rest += [f"{100 * report.quality.right / max(report.quality.linked, 1):.1f}", f"{time.process_time() - started:.0f}"]
+    right = report.quality.right / max(report.quality.linked, 1)
+    rest += [f"{100 * right:.1f}", f"{time.process_time() - started:.0f}"]
     rows = [[f"{corpus}{name}: all", *_shares(quality.micro), f"{100 * low:.1f}-{100 * high:.1f}", *rest]]
     if len(types) > 1:
         rows += [[f"{corpus}{name}: {kind}", *_shares(c), *[""] * 5] for kind, c in quality.per_type.items()]
