@@ -152,11 +152,12 @@ class TransRRun:
         generator = torch.Generator().manual_seed(stream_seed(self._seed, epoch, index))
         batches = sampler.batches(batch_size=self._config.batch_size, generator=generator)
         rates = Rates(vectors=self._config.lr, projections=self._config.projection_lr)
-        relations, before = self.state.relations, self.state.relations.copy()
+        relations, alone = self.state.relations, self._session.world_size == 1
+        before = relations if alone else relations.copy()
         loss, n_triples = torch.zeros((), dtype=torch.float64), self._buckets.meta.triples[index]
         for blocks in batches:
             loss += train_step(self._active.rows, relations, blocks, margin=self._config.margin, rates=rates)
-        if self._session.world_size > 1:
+        if not alone:
             counts = np.bincount(self._buckets.of(index)[:, 1], minlength=self._buckets.meta.n_relations)
             _bring_together(relations, before, torch.from_numpy(counts), self._session)
         return float(loss), n_triples * self._config.negatives, n_triples
