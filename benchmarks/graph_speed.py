@@ -202,7 +202,7 @@ def _section(
 ) -> str:
     best = max((name for name in speeds if "DGL" in name), key=lambda name: statistics.median(speeds[name]))
     rows = []
-    for name, found in speeds.items():
+    for name in speeds:
         row = [name]
         for side in (speeds, cpu_speeds):
             ratios = [one / peer for one, peer in zip(side[name], side[best], strict=True)]

@@ -105,7 +105,7 @@ def _child(arguments: argparse.Namespace) -> None:
         kg=Path(arguments.kg),
         output=arguments.output,
         text=TextConfig(max_tokens=arguments.max_tokens, store=arguments.store),
-        graph=GraphConfig(enabled="graph" in wanted, epochs=1, batch_size=512, feature_dropout=0.0),
+        graph=GraphConfig(enabled="graph" in wanted, epochs=1, batch_size=512, feature_dropout=0.0, baselines=False),
         transr=TransRConfig(enabled="logic" in wanted, epochs=arguments.transr_epochs, batch_size=4096),
         seed=arguments.seed,
     )
