@@ -32,7 +32,6 @@ from kogner_ray.kg.ranking.links import Links
 from kogner_ray.kg.ranking.rehearsal import rehearse
 from kogner_ray.link_scores import ALL, score_links
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
-from kogner_ray.student.loading import backend_of
 from kogner_ray.student.teaching import Locator, index_checkpoint
 from kogner_ray.tagger import TaggedEntity, Tagger
 
@@ -49,14 +48,14 @@ VOCABULARIES = ("mesh", "omim")
 PACKAGES = ("torch", "numpy", "faiss-cpu")
 
 
-def corpus(split: str) -> dict[str, list[Document]]:
-    """Documents of each corpus; a document counts once."""
+def corpus(split: str, limit: int | None = None) -> dict[str, list[Document]]:
+    """Documents (the first `limit`) of each corpus; a document counts once."""
     mirror = Path(os.environ["KOGNER_SHARED"]) / "mirror" / "raw.githubusercontent.com"
     read = {}
     for name, pattern in zip(NAMES, SPLITS[split], strict=True):
         whole = {document.id: document for path in mirror.glob(pattern) for document in read_documents(path)}
         types = ("Chemical", "Disease") if name == "BC5CDR" else ("Disease",)
-        read[name] = [relabel(document, ONE_TYPE, types) for document in whole.values()]
+        read[name] = [relabel(document, ONE_TYPE, types) for document in list(whole.values())[:limit]]
     return read
 
 
@@ -91,9 +90,9 @@ def _rows(ranked: Ranked, group: int) -> list[int]:
     return ranked.pool.rows[ranked.order[ranked.starts[group] : ranked.starts[group + 1]]].tolist()
 
 
-def accuracy(folder: Path, *, index: bool) -> None:
+def accuracy(folder: Path, *, index: bool, limit: int | None) -> None:
     """Write the section on accuracy."""
-    splits = {split: corpus(split) for split in SPLITS}
+    splits = {split: corpus(split, limit) for split in SPLITS}
     train, dev = (sum(splits[split].values(), []) for split in ("train", "dev"))
     started = time.perf_counter()
     links = index_checkpoint(folder, train, dev) if index else read_checkpoint(folder).links
@@ -103,7 +102,7 @@ def accuracy(folder: Path, *, index: bool) -> None:
     assert links is not None and checkpoint.entities is not None
     seen = {d.surface(entity).lower() for d in train for entity in d.entities if entity.concepts}
     tests = {name: Test(documents, links, seen) for name, documents in splits["test"].items()}
-    locator = Locator(checkpoint, backend_of(checkpoint, None))
+    locator = Locator(checkpoint)
     points = {name: locator.documents(test.documents) for name, test in tests.items()}
     table = checkpoint.entities.entities
     rehearsed = Links(links.index, rehearse(links.index, table, project=locator.names))
@@ -231,7 +230,7 @@ def speed(folder: Path) -> None:
     assert links is not None
     documents = corpus("test")["BC5CDR"]
     gold = read_gold(documents, links.index)
-    points = Locator(checkpoint, backend_of(checkpoint, None)).documents(documents)
+    points = Locator(checkpoint).documents(documents)
     grouped = gold.grouped
     rates = {}
     for threads in (1, 2):
@@ -289,8 +288,9 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--part", choices=("accuracy", "speed"), default="accuracy")
     parser.add_argument("--indexed", action="store_true", help="take the index that is there")
+    parser.add_argument("--limit", type=int, help="of documents a split, for a trial")
     asked = parser.parse_args()
     if asked.part == "speed":
         speed(asked.folder)
     else:
-        accuracy(asked.folder, index=not asked.indexed)
+        accuracy(asked.folder, index=not asked.indexed, limit=asked.limit)
