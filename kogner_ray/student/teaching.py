@@ -13,8 +13,9 @@ from kogner_ray.data.spans import Document
 from kogner_ray.encoder import has_bf16
 from kogner_ray.errors import CheckpointError
 from kogner_ray.kg.ranking.corpus import fit_to_corpus, typed
-from kogner_ray.kg.ranking.links import FOLDER, Links, directions_of, make_links, write_links
+from kogner_ray.kg.ranking.links import FOLDER, Links, directions_of, make_links, write_links, write_ranker
 from kogner_ray.kg.ranking.pool import Floats
+from kogner_ray.kg.ranking.rehearsal import rehearse
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
 from kogner_ray.student.dense import Precision
 from kogner_ray.student.fast import FastStudent
@@ -66,6 +67,22 @@ def teach_links(checkpoint: Checkpoint, train: Sequence[Document] = (), dev: Seq
     links = make_links(checkpoint.entities.entities, directions=directions, project=locator.names)
     ranker = fit_to_corpus(links.ranker, links.index, train, dev, locate=locator.documents)
     return Links(links.index, ranker)
+
+
+def fit_checkpoint(folder: Path, train: Sequence[Document], dev: Sequence[Document] = ()) -> Links:
+    """Fit the ranker of the checkpoint in `folder` anew; its index and other files stay as they are.
+
+    Raises:
+        CheckpointError: no complete checkpoint, or one without an index.
+    """
+    checkpoint = read_checkpoint(folder)
+    if checkpoint.links is None or checkpoint.entities is None:
+        raise CheckpointError(f"{folder}: a checkpoint without an index; make it first")
+    locator, index = Locator(checkpoint), checkpoint.links.index
+    rehearsed = rehearse(index, checkpoint.entities.entities, project=locator.names)
+    links = Links(index, fit_to_corpus(rehearsed, index, train, dev, locate=locator.documents))
+    write_ranker(links.ranker, folder / FOLDER)
+    return links
 
 
 def index_checkpoint(folder: Path, train: Sequence[Document] = (), dev: Sequence[Document] = ()) -> Links:
