@@ -26,14 +26,15 @@ from results import conditions, markdown_table, write_section
 
 from kogner_ray.data.formats import read_documents
 from kogner_ray.data.spans import Document, relabel
+from kogner_ray.kg.index.index import LinkIndex
+from kogner_ray.kg.linking import Linker
 from kogner_ray.kg.ranking.chooser import Chooser, Ranked
 from kogner_ray.kg.ranking.corpus import Gold, fit_to_corpus, read_gold
-from kogner_ray.kg.ranking.links import Links
+from kogner_ray.kg.ranking.ranker import Ranker
 from kogner_ray.kg.ranking.rehearsal import rehearse
 from kogner_ray.link_scores import ALL, score_links
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
-from kogner_ray.student.loading import backend_of
-from kogner_ray.student.teaching import Locator, index_checkpoint
+from kogner_ray.student.teaching import Locator, fit_checkpoint, index_checkpoint
 from kogner_ray.tagger import TaggedEntity, Tagger
 
 BC5CDR = "mahdi-khoshmaram/bc5cdr-xml-to-json-converter/*/original/CDR_{}Set.PubTator.txt"
@@ -47,25 +48,34 @@ NAMES = ("BC5CDR", "NCBI")
 ONE_TYPE = dict.fromkeys(("SpecificDisease", "Modifier", "DiseaseClass", "CompositeMention"), "Disease")
 VOCABULARIES = ("mesh", "omim")
 PACKAGES = ("torch", "numpy", "faiss-cpu")
+TEXT = """## Linking to biokg
+
+Gold mentions of the test splits whose concept is in the KG (how many is in the heading), documents whole; right when
+the concept (`cluster`) is one of the gold ids'. `told MeSH/OMIM`: only concepts with an id of these vocabularies are
+candidates. `seen`: the surface is that of a training mention. `embeddings alone`: the raw encoder's, nearest name."""
+TEXT_FOUND = """Mentions found by the student and linked, strict (characters, type and concept), %; beside it F1 of the
+same mentions linked by exact name; on gold mentions the share left unlinked and how many of the links are right;
+calibration error of `link_score`."""
+FOUND = ["found and linked", "P", "R", "F1", "F1 by name", "unlinked", "P of links", "ECE"]
 
 
-def corpus(split: str) -> dict[str, list[Document]]:
-    """Documents of each corpus; a document counts once."""
+def corpus(split: str, limit: int | None = None) -> dict[str, list[Document]]:
+    """Documents (the first `limit`) of each corpus; a document counts once."""
     mirror = Path(os.environ["KOGNER_SHARED"]) / "mirror" / "raw.githubusercontent.com"
     read = {}
     for name, pattern in zip(NAMES, SPLITS[split], strict=True):
         whole = {document.id: document for path in mirror.glob(pattern) for document in read_documents(path)}
         types = ("Chemical", "Disease") if name == "BC5CDR" else ("Disease",)
-        read[name] = [relabel(document, ONE_TYPE, types) for document in whole.values()]
+        read[name] = [relabel(document, ONE_TYPE, types) for document in list(whole.values())[:limit]]
     return read
 
 
 class Test:
     """The mentions of a test split, and who links how many of them rightly."""
 
-    def __init__(self, documents: list[Document], links: Links, seen: set[str]) -> None:
-        self.documents, self.index = documents, links.index
-        self.gold: Gold = read_gold(documents, links.index)
+    def __init__(self, documents: list[Document], index: LinkIndex, seen: set[str]) -> None:
+        self.documents, self.index = documents, index
+        self.gold: Gold = read_gold(documents, index)
         self.surfaces = [d.surface(entity) for d in documents for entity in d.entities]
         self.seen = [surface.lower() in seen for surface in self.surfaces]
 
@@ -79,11 +89,11 @@ class Test:
                     hits.setdefault(kind, []).append((any(own[:1]), any(own[:BEST])))
         return {kind: (len(own), *np.mean(own, axis=0).tolist()) for kind, own in sorted(hits.items())}
 
-    def ours(self, links: Links, points: np.ndarray | None, vocabularies: Sequence[str] = ()) -> Ranking:
+    def ours(self, ranker: Ranker, points: np.ndarray | None, vocabularies: Sequence[str] = ()) -> Ranking:
         """Candidates of each mention, the most probable first."""
         grouped = self.gold.grouped
         own = None if points is None else grouped.mean_points(points)
-        ranked = Chooser(links.index, links.ranker, vocabularies=vocabularies).rank(grouped.groups, own)
+        ranked = Chooser(self.index, ranker, vocabularies=vocabularies).rank(grouped.groups, own)
         return [_rows(ranked, group) for group in grouped.group_of.tolist()]
 
 
@@ -91,45 +101,51 @@ def _rows(ranked: Ranked, group: int) -> list[int]:
     return ranked.pool.rows[ranked.order[ranked.starts[group] : ranked.starts[group + 1]]].tolist()
 
 
-def accuracy(folder: Path, *, index: bool) -> None:
+def accuracy(folder: Path, *, fitted: bool, limit: int | None) -> None:
     """Write the section on accuracy."""
-    splits = {split: corpus(split) for split in SPLITS}
+    splits = {split: corpus(split, limit) for split in SPLITS}
     train, dev = (sum(splits[split].values(), []) for split in ("train", "dev"))
-    started = time.perf_counter()
-    links = index_checkpoint(folder, train, dev) if index else read_checkpoint(folder).links
-    made_s = time.perf_counter() - started
+    if not (folder / "index").is_dir():
+        index_checkpoint(folder)
     checkpoint = read_checkpoint(folder)
-    links = checkpoint.links
-    assert links is not None and checkpoint.entities is not None
+    assert checkpoint.links is not None and checkpoint.entities is not None
+    index, table = checkpoint.links.index, checkpoint.entities.entities
     seen = {d.surface(entity).lower() for d in train for entity in d.entities if entity.concepts}
-    tests = {name: Test(documents, links, seen) for name, documents in splits["test"].items()}
-    locator = Locator(checkpoint, backend_of(checkpoint, None))
-    points = {name: locator.documents(test.documents) for name, test in tests.items()}
-    table = checkpoint.entities.entities
-    rehearsed = Links(links.index, rehearse(links.index, table, project=locator.names))
-    by_letters = Links(links.index, fit_to_corpus(rehearse(links.index, table), links.index, train, dev))
-    rankings: dict[str, dict[str, Ranking]] = {name: {} for name in tests}
+    tests = {name: Test(documents, index, seen) for name, documents in splits["test"].items()}
+    section = _Section(tests)
     for name, test in tests.items():
-        own = rankings[name]
-        own["exact name"] = by_name(test.gold, test.surfaces, links.index)
-        own["exact name, told MeSH/OMIM"] = by_name(test.gold, test.surfaces, links.index, VOCABULARIES)
-        own["ours, rehearsed on the KG alone"] = test.ours(rehearsed, points[name])
-        own["the same, told MeSH/OMIM"] = test.ours(rehearsed, points[name], VOCABULARIES)
-        own["ours, fitted, without H"] = test.ours(by_letters, None)
-        own["ours, fitted"] = test.ours(links, points[name])
-    _write_accuracy(rankings, tests, checkpoint, _end_to_end(checkpoint, tests), made_s, index)
+        section.add("exact name", name, by_name(test.gold, test.surfaces, index))
+        section.add("exact name, told MeSH/OMIM", name, by_name(test.gold, test.surfaces, index, VOCABULARIES))
+    by_letters = rehearse(index, table)
+    fitted_by_letters = fit_to_corpus(by_letters, index, train, dev)
+    for name, test in tests.items():
+        section.add("ours without H, rehearsed on the KG alone", name, test.ours(by_letters, None))
+        section.add("the same, told MeSH/OMIM", name, test.ours(by_letters, None, VOCABULARIES))
+        section.add("ours without H, fitted", name, test.ours(fitted_by_letters, None))
+    section.write(fitted_by_letters)
+    if fitted or checkpoint.links.ranker.made.get("documents") != len(train):
+        fit_checkpoint(folder, train, dev)
+        checkpoint = read_checkpoint(folder)
+    assert checkpoint.links is not None
+    ranker, locator = checkpoint.links.ranker, Locator(checkpoint)
+    rehearsed = rehearse(index, table, project=locator.names)
+    for name, test in tests.items():
+        points = locator.documents(test.documents)
+        section.add("ours, rehearsed on the KG alone", name, test.ours(rehearsed, points))
+        section.add("the same, told MeSH/OMIM, with H", name, test.ours(rehearsed, points, VOCABULARIES))
+        section.add("ours, fitted", name, test.ours(ranker, points))
+    section.write(ranker)
     for title, peer in _peers(table):
         for name, test in tests.items():
-            rankings[name][title] = peer.nearest(test.surfaces)
-    _write_accuracy(rankings, tests, checkpoint, _end_to_end(checkpoint, tests), made_s, index)
+            section.add(title, name, peer.nearest(test.surfaces))
+        section.write(ranker)
+    section.end_to_end = _end_to_end(checkpoint, tests)
+    section.write(ranker)
 
 
 def _peers(table: object) -> Iterable[tuple[str, NameVectors]]:
     yield "embeddings alone, told MeSH/OMIM", NameVectors(table, vocabularies=VOCABULARIES, synonyms=True)
     yield "embeddings alone", NameVectors(table)
-
-
-_TAGGED: dict[str, list[list[TaggedEntity]]] = {}
 
 
 def _end_to_end(checkpoint: Checkpoint, tests: dict[str, Test]) -> list[list[str]]:
@@ -138,9 +154,7 @@ def _end_to_end(checkpoint: Checkpoint, tests: dict[str, Test]) -> list[list[str
     tagger = Tagger(checkpoint)
     for name, test in tests.items():
         types = sorted({entity.type for entity in test.gold.entities})
-        if name not in _TAGGED:
-            _TAGGED[name] = tagger.tag([document.text for document in test.documents], types)
-        found = _TAGGED[name]
+        found = tagger.tag([document.text for document in test.documents], types)
         report = score_links(tagger, test.documents, found, types)
         named = score_links(tagger, test.documents, _named(test, found), types)
         assert report is not None and named is not None
@@ -155,8 +169,6 @@ def _end_to_end(checkpoint: Checkpoint, tests: dict[str, Test]) -> list[list[str
 
 def _named(test: Test, found: Sequence[Sequence[TaggedEntity]]) -> list[list[TaggedEntity]]:
     """What was found, linked by exact name alone."""
-    from kogner_ray.kg.linking import Linker
-
     linker = Linker(test.index.exact)
     linked = []
     for own in found:
@@ -166,62 +178,54 @@ def _named(test: Test, found: Sequence[Sequence[TaggedEntity]]) -> list[list[Tag
     return linked
 
 
-def _write_accuracy(
-    rankings: dict[str, dict[str, Ranking]],
-    tests: dict[str, Test],
-    checkpoint: Checkpoint,
-    end_to_end: list[list[str]],
-    made_s: float,
-    index: bool,
-) -> None:
-    shares = {
-        name: {title: tests[name].shares(own) for title, own in sides.items()} for name, sides in rankings.items()
-    }
-    kinds = [(name, kind) for name, sides in shares.items() for kind in next(iter(sides.values()))]
-    titles = list(next(iter(shares.values())))
-    first = next(iter(shares["BC5CDR"]))
-    header = ["accuracy@1 (@5), %", *(f"{name} {kind}, {shares[name][first][kind][0]}" for name, kind in kinds)]
-    rows = [
-        [title, *("{:.1f} ({:.1f})".format(*(100 * v for v in shares[name][title][kind][1:])) for name, kind in kinds)]
-        for title in titles
-    ]
-    among = {
-        name: tests[name].shares([own[:BEST] for own in _all_first(tests[name], rankings[name])]) for name in tests
-    }
-    rows.append(["gold among all that are called exactly so", *(f"{100 * among[n][k][1]:.1f}" for n, k in kinds)])
-    assert checkpoint.links is not None
-    ranker = checkpoint.links.ranker
-    body = f"""## Linking to biokg
+class _Section:
+    """What RESULTS.md is told, written whenever there is more."""
 
-Gold mentions of the test splits whose concept is in the KG (how many is in the heading), documents whole; right when
-the concept (`cluster`) is one of the gold ids'. `told MeSH/OMIM`: only entities of these vocabularies are candidates.
-`seen`: the surface is a training mention.
+    def __init__(self, tests: dict[str, Test]) -> None:
+        self._tests = tests
+        self._rankings: dict[str, dict[str, Ranking]] = {}
+        self.end_to_end: list[list[str]] = []
+        near = next(iter(tests.values())).index.neighbours
+        self.has_neighbours = near is not None and near.path is not None
 
-{markdown_table(header, rows)}
+    def add(self, title: str, name: str, ranking: Ranking) -> None:
+        """A row of the table, its columns of one corpus."""
+        self._rankings.setdefault(title, {})[name] = ranking
 
-Mentions found by the student and linked, strict (characters, type and concept), %; beside it F1 of the same mentions
-linked by exact name; on gold mentions the share left unlinked and how many of the links are right; calibration error.
-
-{markdown_table(["found and linked", "P", "R", "F1", "F1 by name", "unlinked", "P of links", "ECE"], end_to_end)}
-
-{
-        conditions(
+    def write(self, ranker: Ranker) -> None:
+        """The section as far as it is known; `ranker` is the last one fitted."""
+        shares = {
+            title: {name: self._tests[name].shares(own) for name, own in sides.items()}
+            for title, sides in self._rankings.items()
+        }
+        kinds = [(name, kind, own[0]) for name, sides in shares["exact name"].items() for kind, own in sides.items()]
+        header = ["accuracy@1 (@5), %", *(f"{name} {kind}, {n}" for name, kind, n in kinds)]
+        rows = [
+            [title, *("{:.1f} ({:.1f})".format(*(100 * v for v in sides[name][kind][1:])) for name, kind, _ in kinds)]
+            for title, sides in shares.items()
+        ]
+        exact = self._rankings["exact name"]
+        among = {name: test.shares(_all_first(test, exact[name])) for name, test in self._tests.items()}
+        rows.append(["gold among all that are called so", *(f"{100 * among[n][k][1]:.1f}" for n, k, _ in kinds)])
+        body = [TEXT, markdown_table(header, rows)]
+        if self.end_to_end:
+            body += [TEXT_FOUND, markdown_table(FOUND, self.end_to_end)]
+        said = conditions(
             packages=PACKAGES,
-            student="22M-parameter encoder, BC5CDR and NCBI-disease training splits, H of biokg's text modality",
-            ranker=f"{ranker.made}, threshold {ranker.threshold:.2f}, {len(ranker.names)} names learnt",
-            making_the_index=f"{made_s:.0f} s, fit included, on a machine under load" if index else "earlier",
+            student="22M-parameter encoder trained on the training splits, H of biokg's text modality",
+            ranker=f"{dict(ranker.made)}, threshold {ranker.threshold:.2f}, {len(ranker.names)} names learnt",
+            neighbours="of H are candidates too" if self.has_neighbours else "none: the index has no lists of H",
             seed="0",
         )
-    }"""
-    write_section("linking", body)
+        write_section("linking", "\n\n".join([*body, said]))
 
 
-def _all_first(test: Test, sides: dict[str, Ranking]) -> Ranking:
+def _all_first(test: Test, exact: Ranking) -> Ranking:
     """Exact matches with a right one in front, where there is one."""
-    ordered = []
-    for rows, right in zip(sides["exact name"], test.gold.concepts, strict=True):
-        ordered.append(sorted(rows, key=lambda row: int(test.index.concepts[row]) not in right))
-    return ordered
+    return [
+        sorted(rows, key=lambda row: int(test.index.concepts[row]) not in right)
+        for rows, right in zip(exact, test.gold.concepts, strict=True)
+    ]
 
 
 def speed(folder: Path) -> None:
@@ -231,7 +235,7 @@ def speed(folder: Path) -> None:
     assert links is not None
     documents = corpus("test")["BC5CDR"]
     gold = read_gold(documents, links.index)
-    points = Locator(checkpoint, backend_of(checkpoint, None)).documents(documents)
+    points = Locator(checkpoint).documents(documents)
     grouped = gold.grouped
     rates = {}
     for threads in (1, 2):
@@ -288,9 +292,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--part", choices=("accuracy", "speed"), default="accuracy")
-    parser.add_argument("--indexed", action="store_true", help="take the index that is there")
+    parser.add_argument("--fit", action="store_true", help="fit the ranker even if it was fitted to this corpus")
+    parser.add_argument("--limit", type=int, help="of documents a split, for a trial")
     asked = parser.parse_args()
     if asked.part == "speed":
         speed(asked.folder)
     else:
-        accuracy(asked.folder, index=not asked.indexed)
+        accuracy(asked.folder, fitted=asked.fit, limit=asked.limit)

@@ -10,12 +10,14 @@ import torch
 from torch.nn.functional import normalize
 
 from kogner_ray.data.spans import Document
+from kogner_ray.encoder import has_bf16
 from kogner_ray.errors import CheckpointError
 from kogner_ray.kg.ranking.corpus import fit_to_corpus, typed
-from kogner_ray.kg.ranking.links import FOLDER, Links, directions_of, make_links, write_links
+from kogner_ray.kg.ranking.links import FOLDER, Links, directions_of, make_links, write_links, write_ranker
 from kogner_ray.kg.ranking.pool import Floats
-from kogner_ray.student.backend import Backend
+from kogner_ray.kg.ranking.rehearsal import rehearse
 from kogner_ray.student.checkpoint import Checkpoint, read_checkpoint
+from kogner_ray.student.dense import Precision
 from kogner_ray.student.fast import FastStudent
 from kogner_ray.student.kg_head import KGHead
 from kogner_ray.student.reader import Reader
@@ -24,9 +26,11 @@ from kogner_ray.student.reader import Reader
 class Locator:
     """Says where a student sees mentions in H."""
 
-    def __init__(self, checkpoint: Checkpoint, backend: Backend) -> None:
-        """`checkpoint` must have a KG head; `backend` runs its student."""
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        """`checkpoint` must have a KG head; it is run in bf16 where the hardware has it, which points hardly feel."""
         assert checkpoint.kg_head is not None
+        precision: Precision = "bf16" if has_bf16(checkpoint.student.device) else "fp32"
+        backend = FastStudent(checkpoint.student, checkpoint.labels_tokenizer, precision=precision)
         self._kg_head: KGHead = checkpoint.kg_head.eval()
         self._reader = Reader(backend, checkpoint.tokenizer)
 
@@ -49,23 +53,36 @@ class Locator:
         return points
 
 
-def teach_links(
-    checkpoint: Checkpoint, backend: Backend, train: Sequence[Document] = (), dev: Sequence[Document] = ()
-) -> Links:
+def teach_links(checkpoint: Checkpoint, train: Sequence[Document] = (), dev: Sequence[Document] = ()) -> Links:
     """The links of a checkpoint with a KG head and entities.
 
     Args:
         checkpoint: a trained student.
-        backend: runs it.
         train: documents whose mentions may have concept ids; without any, the ranker is rehearsed on the KG alone.
         dev: documents to choose the threshold on.
     """
     assert checkpoint.entities is not None
-    locator = Locator(checkpoint, backend)
+    locator = Locator(checkpoint)
     directions = np.asarray(directions_of(checkpoint.entities, checkpoint.modalities))
     links = make_links(checkpoint.entities.entities, directions=directions, project=locator.names)
     ranker = fit_to_corpus(links.ranker, links.index, train, dev, locate=locator.documents)
     return Links(links.index, ranker)
+
+
+def fit_checkpoint(folder: Path, train: Sequence[Document], dev: Sequence[Document] = ()) -> Links:
+    """Fit the ranker of the checkpoint in `folder` anew; its index and other files stay as they are.
+
+    Raises:
+        CheckpointError: no complete checkpoint, or one without an index.
+    """
+    checkpoint = read_checkpoint(folder)
+    if checkpoint.links is None or checkpoint.entities is None:
+        raise CheckpointError(f"{folder}: a checkpoint without an index; make it first")
+    locator, index = Locator(checkpoint), checkpoint.links.index
+    rehearsed = rehearse(index, checkpoint.entities.entities, project=locator.names)
+    links = Links(index, fit_to_corpus(rehearsed, index, train, dev, locate=locator.documents))
+    write_ranker(links.ranker, folder / FOLDER)
+    return links
 
 
 def index_checkpoint(folder: Path, train: Sequence[Document] = (), dev: Sequence[Document] = ()) -> Links:
@@ -77,7 +94,6 @@ def index_checkpoint(folder: Path, train: Sequence[Document] = (), dev: Sequence
     checkpoint = read_checkpoint(folder, with_links=False)
     if checkpoint.entities is None or checkpoint.kg_head is None:
         raise CheckpointError(f"{folder}: a checkpoint without a KG; there is nothing to link to")
-    backend = FastStudent(checkpoint.student, checkpoint.labels_tokenizer, precision="fp32")
-    links = teach_links(checkpoint, backend, train, dev)
+    links = teach_links(checkpoint, train, dev)
     write_links(links, folder / FOLDER, entities=folder / "entities")
     return links

@@ -30,7 +30,6 @@ from kogner_ray.kg.coverage import CoverageReport, coverage
 from kogner_ray.kg.embeddings import EntityTable, whitened
 from kogner_ray.kg.linking import Linker
 from kogner_ray.student.checkpoint import Checkpoint, write_checkpoint
-from kogner_ray.student.loading import backend_of
 from kogner_ray.student.model import StudentConfig
 from kogner_ray.student.teaching import teach_links
 from kogner_ray.tagger import Tagger
@@ -176,7 +175,7 @@ def distill(config: DistillConfig) -> DistillReport:
 def _with_links(student: Checkpoint, corpus: Corpus) -> Checkpoint:
     if student.entities is None or student.kg_head is None:
         return student
-    links = teach_links(student, backend_of(student, None), corpus.splits["train"], corpus.splits.get("dev", []))
+    links = teach_links(student, corpus.splits["train"], corpus.splits.get("dev", []))
     return replace(student, links=links)
 
 

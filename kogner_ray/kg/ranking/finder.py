@@ -150,7 +150,7 @@ class Finder:
         sizes = last - first
         at = np.arange(sizes.sum()) + np.repeat(first - np.cumsum(sizes) + sizes, sizes)
         owners, rows = unsure[np.repeat(of, sizes)], index.exact.names.rows[at].astype(np.int64)
-        values = np.repeat(cosines, sizes)
+        values = np.repeat(cosines, sizes).astype(np.float32)
         if held_out is not None:
             own = index.exact.names.hashes[at] == hash_keys(keys)[owners]
             kept = ~own | (index.concepts[rows] != held_out.concepts[owners])

@@ -88,8 +88,22 @@ def write_links(links: Links, folder: str | Path, *, entities: Path) -> Path:
     """
     with whole_folder(folder, marker=MANIFEST) as partial:
         write_index(links.index, partial, source=fingerprint(entities))
-        (partial / _RANKER).write_text(links.ranker.to_json(), encoding="utf-8")
+        write_ranker(links.ranker, partial)
     return Path(folder)
+
+
+def write_ranker(ranker: Ranker, folder: Path) -> None:
+    """Put `ranker` into the folder of its index, in place of the one that is there.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    partial = folder / f".{_RANKER}.partial"
+    try:
+        partial.write_text(ranker.to_json(), encoding="utf-8")
+        partial.replace(folder / _RANKER)
+    except OSError as error:
+        raise CheckpointError(f"{folder / _RANKER}: could not be written: {error}") from error
 
 
 def read_links(folder: str | Path, *, entities: Path | None = None) -> Links:

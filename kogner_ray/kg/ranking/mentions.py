@@ -54,7 +54,8 @@ class Grouped:
         sums = np.zeros((len(self.groups), points.shape[1]), dtype=np.float32)
         np.add.at(sums, self.group_of, points)
         norms = np.linalg.norm(sums, axis=1, keepdims=True)
-        return (sums / np.maximum(norms, 1e-12)).astype(np.float32)
+        means: Floats = (sums / np.maximum(norms, 1e-12)).astype(np.float32)
+        return means
 
 
 def group_mentions(documents: Sequence[Mentions]) -> Grouped:
