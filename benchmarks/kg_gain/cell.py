@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import yaml
 from corpora import bare, labelled, read, sentences, shared, write
+from filelock import FileLock
 from names import entity_table, graph_of, linked_share, nodes_for
 
 from kogner_ray.config import make_config
@@ -55,8 +56,8 @@ def main() -> None:
 
 
 def changed_recipe(settings: dict[str, Any], override: dict[str, Any]) -> dict[str, Any]:
-    """`settings` with those of `override`, whose keys are paths such as `silver.epochs`."""
-    changed = json.loads(json.dumps(settings))
+    """`settings` with those of `override`, whose keys are paths such as `silver.epochs`; stages are its own."""
+    changed = {key: value for key, value in json.loads(json.dumps(settings)).items() if key != "stage"}
     for path, value in override.items():
         *folders, last = path.split(".")
         place = changed
@@ -87,7 +88,8 @@ class Cell:
             find, steps = self._dictionary(), 0
         else:
             config, steps = self._config()
-            checkpoint = distill(config).checkpoint
+            with FileLock(f"{self._stage_folder('silver')}.lock"):  # other seeds may run beside it
+                checkpoint = distill(config).checkpoint
             tagger = Tagger.load(checkpoint, precision="bf16")
             find = lambda documents, types: tagger.tag(  # noqa: E731
                 [d.text for d in documents], types, nested=self.world.get("nested", False), link=False
@@ -150,15 +152,17 @@ class Cell:
     def _add_kg(self, values: dict[str, Any]) -> None:
         """The entity table and what the labels are told of the KG."""
         if table := self.settings.get("table"):
-            found = entity_table(
-                list(self.matrix["corpora"]),
-                self.cap,
-                self.work / "kg" / "teacher",
-                shuffled=table == "shuffled",
-                nodes=self.settings.get("nodes", 1),
-                edges=self.settings.get("edges", 1),
-                width=self.settings.get("kg_width"),
-            )
+            (self.work / "kg").mkdir(parents=True, exist_ok=True)
+            with FileLock(self.work / "kg" / ".lock"):
+                found = entity_table(
+                    list(self.matrix["corpora"]),
+                    self.cap,
+                    self.work / "kg" / "teacher",
+                    shuffled=table == "shuffled",
+                    nodes=self.settings.get("nodes", 1),
+                    edges=self.settings.get("edges", 1),
+                    width=self.settings.get("kg_width"),
+                )
             values["kg"]["entity_table"] = str(found)
         else:
             values["kg"]["source"] = None
@@ -183,11 +187,15 @@ class Cell:
 
     def _share_stage(self, output: Path, stage: str) -> None:
         """A stage before the labels is run once a corpus and recipe, with the first seed, for all shares and seeds."""
-        once = self.work / stage / f"{self.corpus}-{self.settings.get('stage', self.recipe)}"
+        once = self._stage_folder(stage)
         once.mkdir(parents=True, exist_ok=True)
         output.mkdir(parents=True, exist_ok=True)
         if not (output / stage).exists():
             (output / stage).symlink_to(once)
+
+    def _stage_folder(self, stage: str) -> Path:
+        (self.work / stage).mkdir(parents=True, exist_ok=True)
+        return self.work / stage / f"{self.corpus}-{self.settings.get('stage', self.recipe)}"
 
     def _dictionary(self) -> Any:
         nodes = pq.read_table(self._nodes(), columns=["name", "type", "synonyms"])

@@ -24,6 +24,7 @@ import yaml
 from ray import tune
 
 HERE = Path(__file__).resolve().parent
+_START_S = "300"  # several Rays that start at once on one machine are slow
 
 
 def main() -> None:
@@ -56,13 +57,8 @@ def trials_of(grid: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def fitted(trials: list[dict[str, Any]], work: Path, *, cpus: float, gpus: float) -> tune.ResultGrid:
-    """The results of all trials; those of an earlier run in `work` are taken over.
-
-    The first trial is run alone: trials of a cold start would all make the KG that they share.
-    """
+    """The results of all trials; those of an earlier run in `work` are taken over."""
     runnable = tune.with_resources(tune.with_parameters(trial, work=str(work)), {"cpu": cpus, "gpu": gpus})
-    if not (work / "kg").is_dir():
-        run_trial(trials[0], work)
     state = work / "tune"
     if tune.Tuner.can_restore(str(state)):
         return tune.Tuner.restore(
@@ -97,7 +93,7 @@ def run_trial(settings: dict[str, Any], work: Path) -> dict[str, float]:
             stderr=errors,
             text=True,
             check=False,
-            env={**environment, "RAY_ADDRESS": "local"},
+            env={**environment, "RAY_ADDRESS": "local", "RAY_raylet_start_wait_time_s": _START_S},
         )
     if finished.returncode:
         raise RuntimeError(f"the cell failed: {log}")
