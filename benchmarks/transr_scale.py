@@ -1,4 +1,4 @@
-"""How do time and memory of TransR grow with the KG, with its buckets, and with workers?
+"""How do time and memory of TransR grow with the KG, and with its buckets?
 
 Every row is a process of its own that trains from a folder of buckets; its peak memory is what it held beyond what the
 same process held before the buckets were opened (Python, torch, Ray: the column says how much).
@@ -6,9 +6,8 @@ same process held before the buckets were opened (Python, torch, Ray: the column
 - shares: 10 % to 100 % of a KG's triples, one epoch in one bucket.
 - buckets: a KG of ten million nodes with the degrees of a real one (each node copied, each triple copied between random
   copies of its ends), the first rounds of a bucketed epoch, for two sizes of bucket; and half of that KG.
-- workers: the real KG trained by one Ray Train worker and by two, one thread each.
 
-    KOGNER_SHARED=... python benchmarks/transr_scale.py --only shares      # or buckets, or workers
+    KOGNER_SHARED=... python benchmarks/transr_scale.py --only shares      # or buckets
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +26,13 @@ import numpy as np
 import torch
 from measure import peak_mb
 from results import conditions, markdown_table, write_section
+from transr_workers import UnreportedSession
 
 from kogner_ray.cluster import with_process_settings
 from kogner_ray.kg.buckets import Buckets, write_buckets
 from kogner_ray.kg.tables import read_kg
 from kogner_ray.teacher.negatives import head_probabilities
 from kogner_ray.train.bucket_rounds import parts_needed
-from kogner_ray.train.modalities import RunPlace, make_logic
-from kogner_ray.train.session import Session
 from kogner_ray.train.transr import TransRConfig
 from kogner_ray.train.transr_loop import TransRRun
 
@@ -68,7 +65,7 @@ def main() -> None:
         return
     arguments.output.mkdir(parents=True, exist_ok=True)
     kept = arguments.output / "scale.json"
-    for part in ("shares", "buckets", "workers"):
+    for part in ("shares", "buckets"):
         if arguments.only in ("", part):
             found = globals()[f"_{part}"](arguments)
             everything = json.loads(kept.read_text()) if kept.is_file() else {}
@@ -141,7 +138,7 @@ def _train(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if buckets.meta.n_parts == 1:
         probabilities = head_probabilities(buckets.of(0).astype(np.int64), n_relations=len(probabilities)).tolist()
     job = {"config": config.model_dump(), "seed": 0, "buckets": cut, "head_probabilities": probabilities}
-    run = TransRRun(job, _Unreported(folder, 0, 1, local=False))
+    run = TransRRun(job, UnreportedSession(folder, 0, 1, local=False))
     started, cpu = time.perf_counter(), time.process_time()
     for _ in range(int(rounds)):
         run.round()
@@ -163,33 +160,6 @@ def _train(what: str, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-class _Unreported(Session):
-    """A session outside Ray: nothing to go on from, and nobody to report to."""
-
-    def report(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing."""
-
-    def newest(self) -> Any:
-        """Nothing."""
-        return nullcontext(None)
-
-
-def _workers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    kg = read_kg(arguments.kg)
-    config = TransRConfig(epochs=arguments.epochs, checkpoint_s=1e9)
-    rows = []
-    for workers in (1, 2):
-        place = RunPlace(Path(arguments.kg), {}, arguments.output / "workers", 0, workers, arguments.seed)
-        shutil.rmtree(place.output, ignore_errors=True)
-        made = make_logic(kg, config, place)
-        (metrics,) = place.output.glob("*/metrics.jsonl")
-        speeds = [json.loads(line)["triples_per_s"] for line in metrics.read_text().splitlines()]
-        scores = {key: made.metrics[key] for key in ("mrr", "mrr_se", "parts")}
-        rows.append({"name": f"{workers} worker(s)", "triples_per_s": float(np.median(speeds))} | scores)
-        print(rows[-1], flush=True)
-    return rows
-
-
 def _section(everything: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> str:
     tables = []
     grown = [*everything.get("shares", []), *everything.get("buckets", [])]
@@ -197,30 +167,20 @@ def _section(everything: dict[str, list[dict[str, Any]]], arguments: argparse.Na
         header = ["", *COLUMNS.values()]
         rows = [[row["name"], *(format(row[key], ",.0f") for key in COLUMNS)] for row in grown]
         tables.append(markdown_table(header, rows))
-    if "workers" in everything:
-        first = everything["workers"][0]["triples_per_s"]
-        rows = [
-            [r["name"], f"{r['parts']}", f"{r['triples_per_s']:,.0f}", f"{r['triples_per_s'] / first:.2f}"]
-            + [f"{r['mrr']:.3f} ± {r['mrr_se']:.3f}"]
-            for r in everything["workers"]
-        ]
-        tables.append(markdown_table(["", "parts", "triples/s (median epoch)", "times one", "MRR"], rows))
     settings = {
         "KG": f"`{Path(arguments.kg).name}`; 10 M nodes: {COPIES['10 M']} copies of each, {ROUNDS} buckets trained",
-        "training": f"as shipped (dimensions 58, 64 negatives, batch 512), {arguments.threads} threads; workers: one "
-        f"thread each, {arguments.epochs} epochs",
+        "training": f"as shipped (dimensions 58, 64 negatives, batch 512), {arguments.threads} threads",
         "memory": "peak of the training process above what it held before (MB before: Python, torch, Ray)",
     }
     body = "\n\n".join(tables)
-    return f"## TransR: growth, buckets, workers\n\n{body}\n\n{conditions(packages=['torch', 'ray'], **settings)}\n"
+    return f"## TransR: growth and buckets\n\n{body}\n\n{conditions(packages=['torch', 'ray'], **settings)}\n"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = os.environ.get("KOGNER_SHARED")
     parser.add_argument("--kg", default=shared and f"{shared}/data/kg/biokg", required=not shared)
-    parser.add_argument("--only", choices=["", "shares", "buckets", "workers"], default="")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--only", choices=["", "shares", "buckets"], default="")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("runs/transr-scale"))
