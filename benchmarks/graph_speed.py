@@ -217,7 +217,7 @@ def _section(
         dtype="float32",
         seed=str(arguments.seed),
         rounds=f"{arguments.rounds}; median (min-max); ratios within a round",
-        load_before=f"{os.getloadavg()[0]:.1f}",
+        load_after=f"{os.getloadavg()[0]:.1f}",
     )
     table = markdown_table(["", "target nodes/s", f"× {best}", "per CPU s", f"× {best}"], rows)
     return f"## The Graph Transformer's training speed beside plain DGL\n\n{table}\n\n{_NOTE}\n\n{made}\n"
