@@ -30,7 +30,6 @@ N_EXAMPLES = 4_000
 _HELD_OUT, _GONE = 0.3, 0.1
 _FEWEST = 40
 _LEAST_LETTERS = 3
-_LEAST_WEIGHT = 0.2
 
 Project = Callable[[Sequence[str]], Floats]
 """Names to where a student sees them in H, (n, d), rows of length 1."""
@@ -55,7 +54,7 @@ def rehearse(
         n: names to ask for; half of them fit the weights, half choose the threshold.
         seed: of the choice.
     """
-    asked = _choose(index, table, n, seed)
+    asked = _choose(table, n, seed)
     if len(asked) < _FEWEST:
         return Ranker()
     examples = _examples(index, table, asked, project)
@@ -64,11 +63,9 @@ def rehearse(
     return replace(fitted, threshold=best_threshold(fitted, examples[1], index), made=made)
 
 
-def _choose(index: LinkIndex, table: pa.Table, n: int, seed: int) -> list[_Asked]:
+def _choose(table: pa.Table, n: int, seed: int) -> list[_Asked]:
     generator = np.random.default_rng(seed)
-    weights = _LEAST_WEIGHT + np.log1p(index.exact.degrees)  # texts speak of what the KG says much of
-    order = generator.exponential(size=table.num_rows) / weights
-    rows = np.sort(np.argsort(order, kind="stable")[:n])
+    rows = np.sort(generator.permutation(table.num_rows)[:n])
     taken = table.take(pa.array(rows))
     asked = []
     columns = (taken["name"].to_pylist(), taken["synonyms"].to_pylist())
