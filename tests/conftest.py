@@ -14,6 +14,7 @@ from processes import end_all_in
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+os.environ.setdefault("RAY_worker_niceness", "0")  # 15 otherwise: beside other load a pipeline starves
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
@@ -46,7 +47,7 @@ def ray_cluster() -> Iterator[None]:
         ignore_reinit_error=True,
     )
     ray.data.DataContext.get_current().execution_options.verbose_progress = False
-    ray.data.DataContext.get_current().execution_no_progress_timeout_s = 60
+    ray.data.DataContext.get_current().execution_no_progress_timeout_s = 180
     yield
     ray.shutdown()
 
