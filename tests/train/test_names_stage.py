@@ -29,6 +29,8 @@ NAMES = {
     for type_, names in (("Chemical", DRUGS), ("Disease", DISEASES))
 }
 
+SILVER = {"folds": 2, "epochs": 1, "exchange": 0.0, "rounds": 1, "round_weights": True, "filter": {"rare": 100}}
+
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
@@ -92,7 +94,7 @@ def test_names_then_raw_text_then_labels_with_what_the_kg_says_of_types(
     changes: dict[str, Any] = {
         "corpus": {"types": TYPES, "train": [str(world / "gold.jsonl")]},
         "names": {"documents": 40, "raw": [raw], "frames": [], "bare": 0.0},
-        "silver": {"raw": [raw], "folds": 2, "epochs": 1, "rounds": 1, "round_weights": True, "filter": {"rare": 100}},
+        "silver": SILVER | {"raw": [raw]},
         "labels": {"kg": str(world / "kg"), "finer": 2, "min_members": 3, "dropout": 0.3},
         "compare": True,
     }
