@@ -274,42 +274,46 @@ def main() -> None:
     arguments = _arguments()
     logging.disable(logging.WARNING)
     torch.set_num_threads(arguments.threads)
-    config = TransRConfig(margin=arguments.margin)
-    n_triples = None if arguments.measure == "speed" else arguments.triples
-    graph = Graph.of(arguments.kg, n_triples=n_triples, seed=arguments.seed)
-    timed = arguments.measure == "speed"
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for what in arguments.measure:
+        everything = measure(what, arguments)
+        section = _section(everything, arguments)
+        print(section)
+        write_section("transr", section)
+
+
+def measure(what: str, arguments: argparse.Namespace) -> dict[str, dict]:
+    """`speed`, or `accuracy`, of each row; returns all that was measured so far."""
+    timed = what == "speed"
+    graph = Graph.of(arguments.kg, n_triples=None if timed else arguments.triples, seed=arguments.seed)
     limit = Limit(arguments.seconds if timed else None, None if timed else arguments.epochs, arguments.seed)
     kept = arguments.output / "transr.json"
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, run in runs(config).items():
+    everything = json.loads(kept.read_text()) if kept.is_file() else {}
+    sizes = (
+        f"{len(graph.types):,} nodes with edges, {graph.n_relations} relations, {len(graph.train):,} training triples"
+    )
+    everything.setdefault("sizes", {})[what] = sizes
+    for name, run in runs(TransRConfig(margin=arguments.margin)).items():
         if arguments.only not in name:
             continue
         trained = run(graph, limit)
         speeds = (trained.triples / trained.clock.wall, trained.triples / trained.clock.cpu)
         speed = dict(zip(("triples_per_s", "triples_per_cpu_s"), speeds, strict=True)) | {"load": os.getloadavg()[0]}
         found = speed if timed else graph.rank(trained.model)
-        everything = json.loads(kept.read_text()) if kept.is_file() else {}
         everything.setdefault(name, {}).update(found)
         kept.write_text(json.dumps(everything, indent=2))
         print(name, found, flush=True)
-    sizes = (
-        f"{len(graph.types):,} nodes with edges, {graph.n_relations} relations, {len(graph.train):,} training triples"
-    )
-    everything = json.loads(kept.read_text())
-    everything.setdefault("sizes", {})[arguments.measure] = sizes
-    kept.write_text(json.dumps(everything, indent=2))
-    section = _section(everything, arguments)
-    print(section)
-    write_section("transr", section)
+    return everything
 
 
 def _section(everything: dict[str, dict], arguments: argparse.Namespace) -> str:
-    sizes = everything.pop("sizes")
+    sizes = everything["sizes"]
     header = ["", "triples/s", "triples/CPU s", "MRR", "± (1 se)", "Hits@10"]
     forms = {"triples_per_s": ",.0f", "triples_per_cpu_s": ",.0f", "mrr": ".3f", "mrr_se": ".3f", "hits_at_10": ".3f"}
     rows = [
         [name, *(format(found[key], form) if key in found else "" for key, form in forms.items())]
         for name, found in everything.items()
+        if name != "sizes"
     ]
     settings = {
         "triples/s": f"`{Path(arguments.kg).name}`, {sizes.get('speed', 'not measured')}; {arguments.seconds:g} s each",
@@ -330,7 +334,7 @@ def _section(everything: dict[str, dict], arguments: argparse.Namespace) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = os.environ.get("KOGNER_SHARED")
-    parser.add_argument("--measure", choices=["speed", "accuracy"], required=True)
+    parser.add_argument("--measure", nargs="+", choices=["speed", "accuracy"], default=["speed", "accuracy"])
     parser.add_argument("--kg", default=shared and f"{shared}/data/kg/biokg", required=not shared)
     parser.add_argument("--only", default="", help="rows whose name has this")
     parser.add_argument("--seconds", type=float, default=12)

@@ -24,7 +24,8 @@ NIL_FEATURES = ("bias", "named", "folded", "gram", "learnt", "short", "rivals", 
 """What speaks for none of the candidates: a constant, the best evidence that there is, a surface of up to three
 characters, the log of the concepts that are called exactly so, and the best cosine."""
 
-_EXACT, _FOLDED, _CALLED, _GRAM, _LEARNT = slice(0, 2), slice(2, 4), slice(0, 4), 5, 6
+_SQUASHED, _SIBLING, _GRAM, _LEARNT = map(STRING_FEATURES.index, ("squashed", "sibling", "gram", "learnt"))
+_EXACT, _FOLDED, _CALLED = slice(_SQUASHED), slice(_SQUASHED, _SIBLING), slice(_SIBLING)
 _SHORT = 3
 _MEMBERS = 4
 _NEIGHBOURS = 16
