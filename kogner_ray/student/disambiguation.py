@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import normalize
 
 from kogner_ray.kg.ranking.chooser import Chooser
 from kogner_ray.kg.ranking.links import Links, directions_of, make_links
@@ -60,8 +59,7 @@ class Disambiguator:
 
     def project(self, spans_SD: torch.Tensor) -> torch.Tensor:
         """g(S_ij) of span representations, (S, H) on the CPU, rows of length 1."""
-        device = next(self._kg_head.parameters()).device
-        return normalize(self._kg_head(spans_SD.to(device)).float(), dim=1).cpu()
+        return self._kg_head.project(spans_SD)
 
     def candidates(self, documents: Sequence[Mentions], points_SH: torch.Tensor, *, most: int) -> list[list[Link]]:
         """The `most` probable concepts of each mention, best first, whatever the threshold; arguments as of `link`."""

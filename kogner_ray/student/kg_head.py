@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 class KGHead(nn.Module):
@@ -20,3 +21,8 @@ class KGHead(nn.Module):
         """Spans (S, D) as points of the teacher's space (S, d)."""
         projected: torch.Tensor = self.layers(spans_SD)
         return projected
+
+    def project(self, spans_SD: torch.Tensor) -> torch.Tensor:
+        """g(S_ij) of span representations, (S, d) on the CPU, rows of length 1."""
+        device = next(self.parameters()).device
+        return functional.normalize(self(spans_SD.to(device)).float(), dim=1).cpu()

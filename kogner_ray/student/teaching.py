@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.nn.functional import normalize
 
 from kogner_ray.data.spans import Document
 from kogner_ray.encoder import has_bf16
@@ -34,11 +32,6 @@ class Locator:
         self._kg_head: KGHead = checkpoint.kg_head.eval()
         self._reader = Reader(backend, checkpoint.tokenizer)
 
-    def project(self, spans_SD: torch.Tensor) -> torch.Tensor:
-        """g(S_ij) of span representations, (S, H) on the CPU, rows of length 1."""
-        device = next(self._kg_head.parameters()).device
-        return normalize(self._kg_head(spans_SD.to(device)).float(), dim=1).cpu()
-
     def documents(self, documents: Sequence[Document]) -> Floats:
         """(M, H) of the entities of `documents` whose type is known."""
         spans = [[(entity.start, entity.end) for entity in typed(document)] for document in documents]
@@ -49,7 +42,7 @@ class Locator:
         return self._points(names, [[(0, len(name))] for name in names])
 
     def _points(self, texts: Sequence[str], spans: Sequence[Sequence[tuple[int, int]]]) -> Floats:
-        points: Floats = np.asarray(self._reader.locate(texts, spans, self).numpy(), dtype=np.float32)
+        points: Floats = np.asarray(self._reader.locate(texts, spans, self._kg_head).numpy(), dtype=np.float32)
         return points
 
 
